@@ -1,0 +1,194 @@
+# wsbus: build, run, test, install. `make help` lists the targets.
+#
+# Needs GNU make and a C11 compiler. `make run`, `make test` and `make lint` install what they need
+# from Debian (deploy/packages); plain `make` installs nothing.
+
+VERSION := 0.1.0
+
+# ---------------------------------------------------------------- what may be set from outside
+SAN ?=
+V ?=
+ARGS ?=
+PREFIX ?= /usr/local
+DESTDIR ?=
+WERROR ?= -Werror
+IMAGE ?= wsbus:$(VERSION)
+JOBS ?= $(shell nproc 2>/dev/null || echo 2)
+
+ifeq ($(SAN),)
+B      := build
+CFLAGS ?= -O2 -g -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
+HARDEN := -fstack-protector-strong -fPIE
+HARDEN_LINK := -pie -Wl,-z,relro,-z,now
+else ifeq ($(SAN),address)
+B      := build/san-address
+CFLAGS ?= -O1 -g
+HARDEN := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+HARDEN_LINK := -fsanitize=address,undefined
+else ifeq ($(SAN),thread)
+B      := build/san-thread
+CFLAGS ?= -O1 -g
+HARDEN := -fsanitize=thread -fno-omit-frame-pointer
+HARDEN_LINK := -fsanitize=thread
+else
+$(error SAN=$(SAN): say SAN=address, SAN=thread or nothing)
+endif
+
+# ---------------------------------------------------------------- flags
+pkg_flags = $(shell pkg-config --silence-errors $(1) $(2))
+LIBRARIES := libwebsockets libuv libcjson
+LIB_CFLAGS := $(sort $(foreach l,$(LIBRARIES) cmocka,$(call pkg_flags,--cflags,$(l))))
+LIB_DIRS   := $(sort $(foreach l,$(LIBRARIES) cmocka,$(call pkg_flags,--libs-only-L,$(l))))
+
+# What the sources ask for, and what the checkers are given too.
+SOURCE_FLAGS := -std=c11 -D_GNU_SOURCE -DWSBUS_VERSION='"$(VERSION)"' -Isrc -Iinclude
+WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes \
+            -Wvla -Wformat=2 $(WERROR)
+ALL_CFLAGS  = $(SOURCE_FLAGS) $(LIB_CFLAGS) $(WARNINGS) $(HARDEN) $(CPPFLAGS) $(CFLAGS)
+ALL_LDFLAGS = $(HARDEN_LINK) $(LIB_DIRS) $(LDFLAGS)
+LDLIBS = -lwebsockets -luv -lcjson -lpthread
+
+# ---------------------------------------------------------------- files
+SOURCES  := $(sort $(wildcard src/*/*.c))
+UNITS    := $(sort $(wildcard tests/unit/test_*.c))
+UNIT_AID := $(filter-out $(UNITS),$(sort $(wildcard tests/unit/*.c)))
+CONTRACT := $(sort $(wildcard tests/contract/*.c))
+
+object = $(patsubst %.c,$(B)/obj/%.o,$(1))
+UNIT_BINS     := $(patsubst tests/unit/%.c,$(B)/tests/%,$(UNITS))
+CONTRACT_BINS := $(if $(CONTRACT),$(B)/tests/test_contract_memory)
+OBJECTS       := $(call object,$(SOURCES) src/main.c $(UNITS) $(UNIT_AID) $(CONTRACT))
+
+ifeq ($(V),)
+say = @printf '  %-5s %s\n' $(1) $(2);
+else
+say =
+endif
+
+.DEFAULT_GOAL := all
+.DELETE_ON_ERROR:
+.SUFFIXES:
+.PHONY: all tests FORCE
+
+all: $(B)/wsbus ## build/wsbus (SAN=address or SAN=thread: build/san-…/wsbus)
+
+tests: $(UNIT_BINS) $(CONTRACT_BINS) ## builds the C tests, runs nothing
+
+$(B)/wsbus: $(B)/obj/src/main.o $(B)/libwsbus.a
+	$(call say,LINK,$@)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS)
+
+# Made anew each time, so that an object whose source is gone does not stay inside.
+$(B)/libwsbus.a: $(call object,$(SOURCES)) $(B)/members
+	$(call say,AR,$@)rm -f $@ && $(AR) rcs $@ $(filter %.o,$^)
+
+$(UNIT_BINS): $(B)/tests/%: $(B)/obj/tests/unit/%.o $(call object,$(UNIT_AID)) $(B)/libwsbus.a
+	$(call say,LINK,$@)mkdir -p $(@D) && \
+	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ -lcmocka $(LDLIBS)
+
+$(CONTRACT_BINS): $(call object,$(CONTRACT)) $(B)/libwsbus.a
+	$(call say,LINK,$@)mkdir -p $(@D) && \
+	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ -lcmocka $(LDLIBS)
+
+$(OBJECTS): $(B)/obj/%.o: %.c $(B)/flags
+	$(call say,CC,$<)mkdir -p $(@D) && $(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+
+-include $(OBJECTS:.o=.d)
+
+# A file whose text is $(2), written only when that differs: what depends on it is then made again.
+define stamp
+	@mkdir -p $(@D); printf '%s\n' $(1) | cmp -s - $@ || printf '%s\n' $(1) > $@
+endef
+quote = '$(subst ','\'',$(1))'
+
+$(B)/flags: FORCE
+	$(call stamp,$(call quote,$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS)))
+
+$(B)/members: FORCE
+	$(call stamp,$(call quote,$(SOURCES)))
+
+# ---------------------------------------------------------------- run, install
+.PHONY: run install uninstall clean help packages
+packages = @deploy/install-packages $(1)
+
+# The recipes below call make again: what a package brings (compiler, pkg-config) is seen then.
+run: ## installs what is missing, builds, starts build/wsbus $(ARGS)
+	$(call packages,run build)
+	@$(MAKE) --no-print-directory -j$(JOBS) all
+	@exec $(B)/wsbus $(ARGS)
+
+packages: ## installs everything that run, test and lint need, and nothing else
+	$(call packages,run build test lint)
+
+install: all ## to $(DESTDIR)$(PREFIX)
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/include/wsbus \
+	    $(DESTDIR)$(PREFIX)/share/doc/wsbus
+	install -m 755 $(B)/wsbus $(DESTDIR)$(PREFIX)/bin/wsbus
+	install -m 644 include/wsbus/backend.h $(DESTDIR)$(PREFIX)/include/wsbus/
+	install -m 644 LICENSE $(wildcard README.md docs/*.md) $(DESTDIR)$(PREFIX)/share/doc/wsbus/
+
+uninstall: ## takes away what `install` put there
+	rm -f $(DESTDIR)$(PREFIX)/bin/wsbus
+	rm -rf $(DESTDIR)$(PREFIX)/include/wsbus $(DESTDIR)$(PREFIX)/share/doc/wsbus
+
+clean: ## removes build/
+	rm -rf build
+
+help: ## this list
+	@echo 'wsbus $(VERSION)'; echo
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+	@echo; echo '  Variables: CC  CFLAGS  CPPFLAGS  LDFLAGS  WERROR= (warnings do not stop)  V=1 (show commands)'
+	@echo '             SAN=address|thread  ARGS="-c FILE"  PREFIX  DESTDIR  JOBS  IMAGE'
+
+# ---------------------------------------------------------------- tests
+.PHONY: test test-full check-c check-fresh
+VENV := build/venv
+
+test: ## installs what tests need, builds, runs the whole suite (SAN=… with that build)
+	$(call packages,run build test)
+	@$(MAKE) --no-print-directory -j$(JOBS) all tests $(VENV)/ready
+	@SAN=$(SAN) tests/run $(B) units contract e2e
+
+test-full: ## test with the long tests, then the suite under both sanitizers
+	$(call packages,run build test)
+	@$(MAKE) --no-print-directory -j$(JOBS) all tests $(VENV)/ready
+	@SAN=$(SAN) TEST_FULL=1 tests/run $(B) units contract e2e
+	@$(MAKE) --no-print-directory SAN=address test
+	@$(MAKE) --no-print-directory SAN=thread test
+
+check-c: ## the C tests only: units and contract suite
+	@$(MAKE) --no-print-directory -j$(JOBS) tests
+	@SAN=$(SAN) tests/run $(B) units contract
+
+check-fresh: ## as root: `make run`, `make test` in a fresh Debian 12 and 13 (needs debootstrap)
+	tests/fresh/run bookworm
+	tests/fresh/run trixie
+
+# Debian's own Python first: a version manager's may come without venv.
+$(VENV)/ready: tests/e2e/requirements.txt tests/lint/requirements.txt
+	@echo '  VENV  $(VENV)'
+	@rm -rf $(VENV)
+	@/usr/bin/python3 -m venv $(VENV) 2>/dev/null || python3 -m venv $(VENV)
+	@$(VENV)/bin/pip install --quiet --disable-pip-version-check \
+	    $(foreach r,$^,--requirement $(r))
+	@touch $@
+
+# ---------------------------------------------------------------- lint
+.PHONY: lint format
+C_FILES = $(sort $(wildcard include/*/*.h src/*.[ch] src/*/*.[ch] tests/*/*.[ch] examples/*/*.[ch]))
+
+lint: ## formats, layers, lengths, static analysis, clang's warnings, the options' manual page
+	$(call packages,run build test lint)
+	@$(MAKE) --no-print-directory -j$(JOBS) all $(VENV)/ready
+	@JOBS=$(JOBS) SOURCE_FLAGS='$(subst ','\'',$(SOURCE_FLAGS) $(LIB_CFLAGS))' \
+	    WARNINGS='$(WARNINGS)' tests/lint/run $(B) $(C_FILES)
+
+format: $(VENV)/ready ## clang-format over all C files
+	@$(VENV)/bin/clang-format -i $(C_FILES)
+
+# ---------------------------------------------------------------- container
+.PHONY: image image-test
+image: ## deploy/Dockerfile as $(IMAGE)
+	docker build $(IMAGE_FLAGS) -f deploy/Dockerfile -t $(IMAGE) .
+
+image-test: image $(VENV)/ready ## starts the image read-only and unprivileged, and talks to it
+	deploy/image-test $(IMAGE) $(VENV)/bin/python

@@ -1,0 +1,50 @@
+/* A finished WebSocket frame, built once and sent to any number of sockets.
+ *
+ * A frame never changes after it was built and has one atomic reference for each thread that
+ * holds it. Inside a worker it is held by a slip, which counts plainly: queues of sessions refer
+ * to the slip, so that fan-out touches no atomic. */
+#ifndef BASE_FRAME_H
+#define BASE_FRAME_H
+
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/span.h"
+
+struct frame {
+    atomic_uint refs;
+    uint32_t head; /* bytes of WebSocket header in front of the payload */
+    size_t len;    /* header and payload */
+    unsigned char bytes[];
+};
+
+enum frame_opcode { FRAME_TEXT = 1, FRAME_BINARY = 2, FRAME_PING = 9 };
+
+/* One reference. The payload is copied behind an unmasked header with FIN (RFC 6455 5.2). */
+struct frame *frame_new(enum frame_opcode opcode, struct span payload);
+struct frame *frame_ref(struct frame *f); /* any thread that holds a reference */
+void frame_unref(struct frame *f);
+
+static inline struct span frame_payload(const struct frame *f)
+{
+    return (struct span){(const char *)f->bytes + f->head, f->len - f->head};
+}
+
+struct slip {
+    struct frame *frame;
+    uint32_t refs;                /* of one thread */
+    void (*done)(struct slip *s); /* the last reference is gone: gives back the frame and the
+                                     memory that the slip is in; NULL: a slip of slip_new() */
+};
+
+/* Takes over the caller's reference of the frame. One reference. */
+struct slip *slip_new(struct frame *f);
+static inline struct slip *slip_ref(struct slip *s)
+{
+    s->refs++;
+    return s;
+}
+void slip_unref(struct slip *s);
+
+#endif

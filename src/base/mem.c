@@ -1,0 +1,43 @@
+#include "base/mem.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void *mem_checked(void *p, size_t n)
+{
+    if (p == NULL) {
+        fprintf(stderr, "wsbus: out of memory (%zu bytes)\n", n);
+        abort();
+    }
+    return p;
+}
+
+/* malloc(0) may answer NULL, which is no shortage of memory. */
+static size_t mem_size(size_t n)
+{
+    return n > 0 ? n : 1;
+}
+
+void *mem_alloc(size_t n)
+{
+    return mem_checked(malloc(mem_size(n)), n);
+}
+
+void *mem_zero(size_t n)
+{
+    return mem_checked(calloc(1, mem_size(n)), n);
+}
+
+void *mem_grow(void *p, size_t n)
+{
+    return mem_checked(realloc(p, mem_size(n)), n);
+}
+
+char *mem_dup(const char *p, size_t n)
+{
+    char *copy = mem_alloc(n + 1);
+    if (n > 0) memcpy(copy, p, n);
+    copy[n] = '\0';
+    return copy;
+}

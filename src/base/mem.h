@@ -1,0 +1,13 @@
+/* Allocation that ends the process when there is no memory (with one line on stderr), for the
+ * small pieces; sizes that a peer decides are bounded by caps before they get here. */
+#ifndef BASE_MEM_H
+#define BASE_MEM_H
+
+#include <stddef.h>
+
+void *mem_alloc(size_t n); /* not cleared */
+void *mem_zero(size_t n);  /* cleared */
+void *mem_grow(void *p, size_t n);
+char *mem_dup(const char *p, size_t n); /* NUL-terminated copy */
+
+#endif

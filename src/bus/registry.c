@@ -1,0 +1,8 @@
+#include "bus/registry.h"
+
+#include <stddef.h>
+
+const struct wsbus_backend *const bus_registry[] = {
+    &backend_memory,
+    NULL,
+};

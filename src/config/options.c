@@ -1,0 +1,242 @@
+#include "config/options.h"
+
+#include <string.h>
+
+#include "base/pattern.h"
+#include "config/origin.h"
+
+#define KIB 1024LL
+#define GIB (1024LL * 1024 * 1024)
+#define DAY_MS (24LL * 3600 * 1000)
+#define AT(member) offsetof(struct config, member)
+
+#define ROW_INT(sec, nam, def, lo, hi, what)        \
+    .section = (sec), .option = {.name = (nam),     \
+                                 .type = WSBUS_INT, \
+                                 .fallback = (def), \
+                                 .min = (lo),       \
+                                 .max = (hi),       \
+                                 .help = (what)}
+#define ROW_U64(sec, nam, def, lo, hi, what)                                            \
+    {                                                                                   \
+        ROW_INT(#sec, #nam, def, lo, hi, what), .land = LAND_U64, .offset = AT(sec.nam) \
+    }
+#define ROW_MS(nam, def, hi, what)                                               \
+    {                                                                            \
+        ROW_INT("", #nam, def, 0, hi, what), .land = LAND_U64, .offset = AT(nam) \
+    }
+
+static const char *const levels[] = {"error", "warn", "info", "debug", NULL};
+static const char *const formats[] = {"logfmt", "json", NULL};
+
+static int check_origin(const char *text, char *err, size_t err_size)
+{
+    struct origin origin;
+    return origin_pattern(span_str(text), &origin, err, err_size);
+}
+
+static int check_pattern(const char *text, char *err, size_t err_size)
+{
+    struct pattern *p = pattern_new(span_str(text), err, err_size);
+    pattern_free(p);
+    return p ? 0 : -1;
+}
+
+const struct option_section option_sections[] = {
+    {"", "The process"},
+    {"access", "Who may connect. Needed for every address that is not loopback; without it "
+               "everybody who reaches the loopback address may do everything"},
+    {"access.anonymous", "What clients without a login may do: patterns of channels"},
+    {"limits", "Bounds of everything that comes from outside"},
+    {"replay", "How much of the past is kept and read"},
+    {"web", "Pages that the bridge serves itself"},
+    {"log", "The log on stderr: one line an event"},
+    {NULL, NULL},
+};
+
+/* clang-format off */
+const struct option_row option_rows[] = {
+    {.section = "", .option = {"listen", WSBUS_LIST, "127.0.0.1:8080", 0, 0, NULL, 0,
+        "Addresses to listen on: 127.0.0.1:8080, [::1]:8080, unix:/path; port 0 takes any"}},
+    {ROW_INT("", "workers", "0", 0, 256, "Worker threads; 0: one for each core"),
+     .land = LAND_UNSIGNED, .offset = AT(workers)},
+    ROW_MS(bus_wait, "5000", DAY_MS, "Time that subscribe and history wait for a bus, in ms"),
+    ROW_MS(linger, "5000", DAY_MS, "Time that a feed lives on after its last subscriber, in ms"),
+    ROW_MS(drain, "10000", DAY_MS, "Time between SIGTERM and the end, in ms, at most"),
+
+    {.section = "access", .option = {"origins", WSBUS_LIST, NULL, 0, 0, NULL, 0,
+        "Origins of pages that may connect: https://app.example.com, https://*.example.com; "
+        "without it, pages of the bridge's own host and port"},
+     .land = LAND_LIST, .offset = AT(access.origins), .check = check_origin},
+    {.section = "access.anonymous", .option = {"subscribe", WSBUS_LIST, NULL, 0, 0, NULL, 0,
+        "Channels that may be subscribed to and whose history may be read"},
+     .land = LAND_LIST, .offset = AT(access.subscribe), .check = check_pattern},
+    {.section = "access.anonymous", .option = {"publish", WSBUS_LIST, NULL, 0, 0, NULL, 0,
+        "Channels that may be published to"},
+     .land = LAND_LIST, .offset = AT(access.publish), .check = check_pattern},
+
+    ROW_U64(limits, message_bytes, "65536", 1, 64 * KIB * KIB,
+            "Payload of a publish with key and headers, in bytes"),
+    ROW_U64(limits, frame_bytes, NULL, 64, GIB,
+            "A WebSocket message of a client, in bytes; by default 2 x message_bytes + 1024"),
+    ROW_U64(limits, connections, "100000", 1, 10000000, "Connections of the process"),
+    ROW_U64(limits, subscriptions, "256", 1, 100000, "Subscriptions of one connection"),
+    ROW_U64(limits, history, "1000", 1, 100000, "Messages in one page of history"),
+    ROW_U64(limits, queue_bytes, "1048576", KIB, GIB,
+            "What waits for one client, in bytes; beyond it the client is too slow"),
+    ROW_U64(limits, queue_ms, "30000", 100, DAY_MS,
+            "Age of the oldest message that waits for one client, in ms"),
+    ROW_U64(limits, inbox_bytes, "67108864", 64 * KIB, 16 * GIB,
+            "What waits between two threads, in bytes"),
+    ROW_U64(limits, handshake_ms, "10000", 100, DAY_MS,
+            "Time from the connection to the finished handshake, in ms"),
+    ROW_U64(limits, ping_ms, "25000", 0, DAY_MS,
+            "Time between the server's WebSocket pings, in ms; 0: none"),
+    ROW_U64(limits, pong_ms, "10000", 100, DAY_MS,
+            "Time without a sign of life after a ping, in ms, before the connection is closed"),
+    ROW_U64(limits, errors, "100", 1, 1000000,
+            "Wrong frames of one connection in 10 s, before it is closed"),
+    ROW_U64(limits, send_buffer, "0", 0, GIB,
+            "The kernel's send buffer of a socket, in bytes; 0: as the kernel has it"),
+    ROW_U64(limits, memory_bytes, "0", 0, 1024 * GIB,
+            "What may wait for all clients together, in bytes; 0: no such bound"),
+
+    ROW_U64(replay, ring_messages, "1000", 0, 10000000,
+            "Newest messages of a topic that are kept ready"),
+    ROW_U64(replay, ring_bytes, "4194304", 0, 16 * GIB, "The same in bytes"),
+    ROW_U64(replay, ring_keys, "10000", 0, 10000000,
+            "Keys of a topic whose newest message is kept ready beyond that"),
+    ROW_U64(replay, readers, "4", 1, 1000, "Reads of a bus's past at the same time"),
+    ROW_U64(replay, max_messages, "100000", 1, 1000000000, "Messages that one replay may send"),
+
+    {.section = "web", .option = {"demo", WSBUS_BOOL, "false", 0, 0, NULL, 0,
+        "Serve the demo pages at /"},
+     .land = LAND_BOOL, .offset = AT(web_demo)},
+
+    {.section = "log", .option = {"level", WSBUS_ENUM, "info", 0, 0, levels, WSBUS_RELOAD,
+        "Least important lines to write"},
+     .land = LAND_ENUM, .offset = AT(log_level)},
+    {.section = "log", .option = {"format", WSBUS_ENUM, "logfmt", 0, 0, formats, 0,
+        "Form of the lines"},
+     .land = LAND_ENUM, .offset = AT(log_format)},
+    {.section = NULL},
+};
+
+const struct wsbus_option option_listen[] = {
+    {"address", WSBUS_STRING, NULL, 0, 0, NULL, WSBUS_REQUIRED,
+     "As in the short form: 127.0.0.1:8080, [::1]:8080, unix:/path"},
+    {.name = NULL},
+};
+
+const struct wsbus_option option_bus[] = {
+    {"type", WSBUS_STRING, NULL, 0, 0, NULL, WSBUS_REQUIRED, "Kind of bus"},
+    {.name = NULL},
+};
+
+const struct wsbus_option option_rule[] = {
+    [RULE_MATCH] = {"match", WSBUS_STRING, NULL, 0, 0, NULL, WSBUS_REQUIRED,
+     "Channels of this rule: * is one segment, ** at the end one or more, {name} captures one"},
+    [RULE_PREFIX] = {"prefix", WSBUS_STRING, NULL, 0, 0, NULL, 0,
+     "Text in front of the channel's name that is taken off before match is tried"},
+    [RULE_BUS] = {"bus", WSBUS_STRING, NULL, 0, 0, NULL, WSBUS_REQUIRED, "Name of the bus"},
+    [RULE_TOPIC] = {"topic", WSBUS_STRING, NULL, 0, 0, NULL, 0,
+     "Topic on the bus; text and {name}. Without it, the channel's name"},
+    [RULE_KEY] = {"key", WSBUS_STRING, NULL, 0, 0, NULL, 0,
+     "Key of the messages of a channel; text and {name}. Without it, all messages of the topic"},
+    [RULE_PUBLISH] = {"publish", WSBUS_BOOL, "true", 0, 0, NULL, 0, "May clients publish?"},
+    [RULE_HISTORY] = {"history", WSBUS_BOOL, "true", 0, 0, NULL, 0,
+     "May clients read messages of the past?"},
+    [RULE_HIDE_INTERNAL] = {"hide_internal", WSBUS_BOOL, "false", 0, 0, NULL, 0,
+     "Pass over topics whose name begins with two underscores"},
+    [RULE_COUNT] = {.name = NULL},
+};
+/* clang-format on */
+
+const struct option_refusal option_refusals[] = {
+    {"", "admin"},           {"access", "jwt"},
+    {"web", "root"},         {"listen", "tls"},
+    {"listen", "client_ca"}, {"listen", "proxy_protocol"},
+    {"channels", "policy"},  {NULL, NULL},
+};
+
+bool option_refused(const char *section, const char *name)
+{
+    for (const struct option_refusal *r = option_refusals; r->section; r++)
+        if (strcmp(r->section, section) == 0 && strcmp(r->name, name) == 0) return true;
+    return false;
+}
+
+struct wsbus_value option_value(const struct option_row *row, const struct config *c)
+{
+    const void *at = option_at(row, c);
+    struct wsbus_value v = {.set = true};
+    const struct config_patterns *list = at;
+    switch (row->land) {
+    case LAND_BOOL: v.boolean = *(const bool *)at; break;
+    case LAND_UNSIGNED: v.number = *(const unsigned *)at; break;
+    case LAND_U64: v.number = (int64_t) * (const uint64_t *)at; break;
+    case LAND_STRING:
+        v.string = *(const char *const *)at;
+        v.set = v.string != NULL;
+        break;
+    case LAND_ENUM: v.string = row->option.choices[*(const int *)at]; break;
+    case LAND_LIST:
+        v.list = list->list;
+        v.count = list->count;
+        v.set = v.list != NULL;
+        break;
+    case LAND_ELSEWHERE: v.set = false; break;
+    }
+    return v;
+}
+
+static int choice_index(const struct wsbus_option *o, const char *text)
+{
+    int i = 0;
+    while (o->choices[i] && strcmp(o->choices[i], text) != 0)
+        i++;
+    return o->choices[i] ? i : 0;
+}
+
+void option_land(const struct option_row *row, struct config *c, const struct wsbus_value *v)
+{
+    void *at = option_at(row, c);
+    switch (row->land) {
+    case LAND_BOOL: *(bool *)at = v->boolean; break;
+    case LAND_UNSIGNED: *(unsigned *)at = (unsigned)v->number; break;
+    case LAND_U64: *(uint64_t *)at = (uint64_t)v->number; break;
+    case LAND_STRING: *(const char **)at = v->string; break;
+    case LAND_ENUM: *(int *)at = choice_index(&row->option, v->string); break;
+    case LAND_LIST:
+        *(struct config_patterns *)at = (struct config_patterns){v->list, v->count};
+        break;
+    case LAND_ELSEWHERE: break;
+    }
+}
+
+void option_path(struct buf *out, const struct option_row *row)
+{
+    if (*row->section) buf_printf(out, "%s.", row->section);
+    buf_str(out, row->option.name);
+}
+
+void option_type(struct buf *out, const struct wsbus_option *o)
+{
+    switch (o->type) {
+    case WSBUS_BOOL: buf_str(out, "true or false"); break;
+    case WSBUS_INT:
+        buf_str(out, "whole number");
+        if (o->min < o->max)
+            buf_printf(out, " from %lld to %lld", (long long)o->min, (long long)o->max);
+        break;
+    case WSBUS_STRING: buf_str(out, "string"); break;
+    case WSBUS_ENUM:
+        for (const char *const *c = o->choices; *c; c++) {
+            if (c != o->choices) buf_str(out, c[1] ? ", " : " or ");
+            buf_printf(out, "\"%s\"", *c);
+        }
+        break;
+    case WSBUS_LIST: buf_str(out, "list of strings"); break;
+    case WSBUS_MAP: buf_str(out, "object of strings, numbers and booleans"); break;
+    }
+}

@@ -1,0 +1,38 @@
+/* Connection cap and file limit. */
+#include "edge/admission.h"
+
+#include <sys/resource.h>
+
+/* Listening sockets, loops, buses, the log, and those who come only to hear "503". */
+#define FILE_RESERVE (448 + ADMISSION_EXTRA)
+
+uint64_t admission_init(struct admission *a, uint64_t wanted)
+{
+    atomic_init(&a->open, 0);
+    atomic_init(&a->draining, false);
+    a->limit = wanted;
+    struct rlimit rl;
+    if (getrlimit(RLIMIT_NOFILE, &rl) < 0) return a->limit;
+    /* Lower is as good as higher: libwebsockets sizes its tables by this limit, and containers
+     * come with a million and more. */
+    rl.rlim_cur = wanted + FILE_RESERVE;
+    if (rl.rlim_max != RLIM_INFINITY && rl.rlim_cur > rl.rlim_max) rl.rlim_cur = rl.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &rl) < 0 && getrlimit(RLIMIT_NOFILE, &rl) < 0) return a->limit;
+    uint64_t room = rl.rlim_cur > FILE_RESERVE ? rl.rlim_cur - FILE_RESERVE : 1;
+    if (a->limit > room) a->limit = room;
+    return a->limit;
+}
+
+enum admission_verdict admission_enter(struct admission *a)
+{
+    uint64_t before = atomic_fetch_add(&a->open, 1);
+    if (before < a->limit) return ADMISSION_YES;
+    if (before < a->limit + ADMISSION_EXTRA) return ADMISSION_FULL;
+    atomic_fetch_sub(&a->open, 1);
+    return ADMISSION_NO;
+}
+
+void admission_leave(struct admission *a)
+{
+    atomic_fetch_sub(&a->open, 1);
+}

@@ -1,0 +1,34 @@
+/* How many connections the process takes, and whether it takes new ones at all: shared by all
+ * workers. Any thread. */
+#ifndef EDGE_ADMISSION_H
+#define EDGE_ADMISSION_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Beyond the limit so many more are accepted, to be told 503 (or how the process is: a probe of
+ * its health must not fail because it is busy). Others are dropped. */
+#define ADMISSION_EXTRA 64
+
+enum admission_verdict {
+    ADMISSION_YES,
+    ADMISSION_FULL, /* serve it, but no upgrade */
+    ADMISSION_NO,   /* not even that */
+};
+
+struct admission {
+    atomic_uint_fast64_t open;
+    uint64_t limit;
+    atomic_bool draining;
+};
+
+/* Raises or lowers the process's file limit to what `wanted` connections need (with a reserve for
+ * everything else) and sets the limit to what the system allows. Returns that limit, at least 1. */
+uint64_t admission_init(struct admission *a, uint64_t wanted);
+
+/* Every answer but ADMISSION_NO needs one admission_leave(). */
+enum admission_verdict admission_enter(struct admission *a);
+void admission_leave(struct admission *a);
+
+#endif

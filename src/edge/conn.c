@@ -1,0 +1,214 @@
+/* Connections. */
+#include "edge/conn.h"
+
+#include <arpa/inet.h>
+#include <libwebsockets.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "edge/wire.h"
+
+#define CLOSE_REASON_MAX 123 /* RFC 6455 5.5 */
+#define CLOSE_MS 5000        /* what a close may take, from the wish to the end */
+
+static struct conn *conn_of(struct transport *t)
+{
+    return CONTAINER_OF(t, struct conn, transport);
+}
+
+static void peer_name(int fd, char *out, size_t size)
+{
+    struct sockaddr_storage a = {.ss_family = AF_UNSPEC};
+    socklen_t len = sizeof(a);
+    char host[INET6_ADDRSTRLEN] = "";
+    (void)getpeername(fd, (struct sockaddr *)&a, &len);
+    if (a.ss_family == AF_INET) {
+        const struct sockaddr_in *in = (const struct sockaddr_in *)&a;
+        inet_ntop(AF_INET, &in->sin_addr, host, sizeof(host));
+        snprintf(out, size, "%s:%u", host, (unsigned)ntohs(in->sin_port));
+    } else if (a.ss_family == AF_INET6) {
+        const struct sockaddr_in6 *in = (const struct sockaddr_in6 *)&a;
+        inet_ntop(AF_INET6, &in->sin6_addr, host, sizeof(host));
+        snprintf(out, size, "[%s]:%u", host, (unsigned)ntohs(in->sin6_port));
+    } else {
+        snprintf(out, size, "%s", a.ss_family == AF_UNIX ? "unix" : "gone");
+    }
+}
+
+/* ---- life ----------------------------------------------------------------------------------- */
+
+static void deadline_passed(struct timer *t)
+{
+    struct conn *c = CONTAINER_OF(t, struct conn, deadline);
+    log_debug(log_event("timeout"), log_s("peer", c->peer),
+              log_s("waiting_for", c->state == CONN_HTTP ? "handshake" : "close"));
+    conn_kill(c);
+}
+
+static enum transport_result conn_write(struct transport *t, const unsigned char *p, size_t n);
+static void conn_close(struct transport *t, enum close_code code, const char *reason);
+
+static const struct transport_ops conn_ops = {.write = conn_write, .close = conn_close};
+
+struct conn *conn_new(struct edge *edge, int fd, bool loopback, bool full)
+{
+    struct conn *c = mem_zero(sizeof(*c));
+    c->transport.ops = &conn_ops;
+    c->edge = edge;
+    c->loopback = loopback;
+    c->full = full;
+    buf_init(&c->rx, edge->config->limits.frame_bytes);
+    peer_name(fd, c->peer, sizeof(c->peer));
+    timer_init(&c->deadline, deadline_passed);
+    timer_set(&edge->wheel, &c->deadline, clock_ticks() + edge->config->limits.handshake_ms);
+    list_append(&edge->conns, &c->node);
+    atomic_fetch_add_explicit(&edge->count, 1, memory_order_relaxed);
+    return c;
+}
+
+void conn_free(struct conn *c)
+{
+    conn_gone(c);
+    timer_stop(&c->edge->wheel, &c->deadline);
+    list_del(&c->node);
+    buf_free(&c->rx);
+    admission_leave(c->edge->admission);
+    atomic_fetch_sub_explicit(&c->edge->count, 1, memory_order_relaxed);
+    free(c);
+}
+
+void conn_kill(struct conn *c)
+{
+    if (c->state == CONN_DEAD) return;
+    c->state = CONN_DEAD;
+    if (c->wsi) shutdown(lws_get_socket_fd(c->wsi), SHUT_RDWR);
+}
+
+static void leave_open(struct conn *c)
+{
+    c->state = CONN_CLOSING;
+    buf_free(&c->rx);
+    timer_set(&c->edge->wheel, &c->deadline, clock_ticks() + CLOSE_MS);
+}
+
+void conn_established(struct conn *c)
+{
+    timer_stop(&c->edge->wheel, &c->deadline);
+    c->state = CONN_OPEN;
+    c->session = session_open(c->edge->sessions, &c->transport, c->peer);
+}
+
+void conn_closing(struct conn *c)
+{
+    if (c->code != 0)
+        conn_kill(c); /* not a second close frame behind ours */
+    else if (c->state == CONN_OPEN)
+        leave_open(c);
+}
+
+void conn_gone(struct conn *c)
+{
+    struct session *s = c->session;
+    c->state = CONN_DEAD;
+    if (!s) return;
+    c->session = NULL;
+    session_gone(s);
+}
+
+/* ---- in ------------------------------------------------------------------------------------- */
+
+static int refuse_message(struct conn *c, enum close_code code)
+{
+    c->refused = true;
+    buf_free(&c->rx);
+    session_fail(c->session, code);
+    return 0;
+}
+
+int conn_receive(struct conn *c, const char *p, size_t n)
+{
+    if (c->state != CONN_OPEN || c->refused) return 0; /* read and forgotten */
+    session_alive(c->session);
+    bool first = lws_is_first_fragment(c->wsi) != 0;
+    bool last = lws_is_final_fragment(c->wsi) != 0;
+    if (lws_frame_is_binary(c->wsi)) return refuse_message(c, CLOSE_UNSUPPORTED_DATA);
+    if (c->rx.n + n + lws_remaining_packet_payload(c->wsi) > c->rx.max)
+        return refuse_message(c, CLOSE_TOO_BIG);
+    if (first && last && c->rx.n == 0) {
+        session_text(c->session, span_of(p, n));
+        return 0;
+    }
+    buf_append(&c->rx, p, n);
+    if (!last) return 0;
+    struct buf whole = c->rx;
+    buf_init(&c->rx, whole.max);
+    session_text(c->session, buf_view(&whole));
+    buf_free(&whole);
+    return 0;
+}
+
+void conn_pong(struct conn *c)
+{
+    if (c->state == CONN_OPEN) session_alive(c->session);
+}
+
+/* ---- out ------------------------------------------------------------------------------------ */
+
+static enum transport_result conn_write(struct transport *t, const unsigned char *p, size_t n)
+{
+    struct conn *c = conn_of(t);
+    if (c->state != CONN_OPEN) return TRANSPORT_DEAD;
+    /* In pieces of what libwebsockets sends at a time: it would copy all beyond that, even where
+     * the socket would take it. After a choke it gets the rest in one and keeps that. */
+    while (n > 0) {
+        size_t piece = n > WIRE_TX_PACKET && !lws_partial_buffered(c->wsi) ? WIRE_TX_PACKET : n;
+        if (lws_write(c->wsi, (unsigned char *)p, piece, LWS_WRITE_RAW) < 0) {
+            conn_kill(c);
+            return TRANSPORT_DEAD;
+        }
+        p += piece;
+        n -= piece;
+    }
+    /* What is left over is buffered by libwebsockets, which calls back when it is out. */
+    c->choked = lws_partial_buffered(c->wsi) != 0;
+    return c->choked ? TRANSPORT_CHOKED : TRANSPORT_OK;
+}
+
+/* The close frame is written by ourselves. The libwebsockets of Debian is built for debugging and
+ * under libuv closes a second time what it was asked to close, which kills the connection before
+ * its own close frame is out. */
+static void conn_close(struct transport *t, enum close_code code, const char *reason)
+{
+    struct conn *c = conn_of(t);
+    if (c->state != CONN_OPEN) return;
+    unsigned char frame[4 + CLOSE_REASON_MAX];
+    size_t n = reason ? strnlen(reason, CLOSE_REASON_MAX) : 0;
+    frame[0] = 0x88; /* FIN, close */
+    frame[1] = (unsigned char)(2 + n);
+    frame[2] = (unsigned char)(code >> 8);
+    frame[3] = (unsigned char)(code & 0xff);
+    if (n > 0) memcpy(frame + 4, reason, n);
+    leave_open(c);
+    c->code = code;
+    if (lws_write(c->wsi, frame, 4 + n, LWS_WRITE_RAW) < 0) conn_kill(c);
+}
+
+int conn_peer_closes(struct conn *c)
+{
+    if (c->code != 0) return -1; /* the answer to our own close frame: done */
+    conn_closing(c);
+    return 0; /* libwebsockets answers it */
+}
+
+void conn_writable(struct conn *c)
+{
+    if (c->state != CONN_OPEN || !c->choked) return;
+    c->choked = false;
+    session_writable(c->session);
+}

@@ -1,0 +1,65 @@
+/* A connection: from accept to the last sight of its socket. First it speaks HTTP, then, after
+ * the upgrade, it is the transport of a session.
+ *
+ * libwebsockets owns the socket (struct lws) and tells a connection what happens to it through
+ * the callbacks of edge/wire.c; a connection is freed when libwebsockets says that the socket is
+ * gone for good, and never earlier. To be rid of a socket that does not do as it should,
+ * conn_kill() shuts it down: libwebsockets then finds it closed on its ordinary way, so that this
+ * may be called from anywhere. Worker thread. */
+#ifndef EDGE_CONN_H
+#define EDGE_CONN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/buf.h"
+#include "base/list.h"
+#include "base/timers.h"
+#include "edge/edge.h"
+#include "protocol/codes.h"
+#include "session/session.h"
+#include "session/transport.h"
+
+struct lws;
+
+enum conn_state {
+    CONN_HTTP,    /* no upgrade yet; the handshake's deadline runs */
+    CONN_OPEN,    /* a WebSocket with a session */
+    CONN_CLOSING, /* one side has said so: nothing but the close frame may be written any more */
+    CONN_DEAD,    /* the socket is shut down or gone */
+};
+
+struct conn {
+    struct transport transport;
+    struct edge *edge;
+    struct lws *wsi;
+    struct session *session; /* from the upgrade until session_gone() */
+    struct list node;        /* edge->conns */
+    struct timer deadline;   /* of the handshake, later of the close */
+    struct buf rx;           /* pieces of a message that is not complete yet */
+    const char *reason;      /* of a close that we began, constant */
+    enum conn_state state;
+    enum close_code code; /* 0: none has been asked for */
+    bool loopback;        /* came in on a loopback listener */
+    bool full;            /* beyond the cap: no upgrade */
+    bool choked;
+    bool refused; /* the session has been told to fail: what comes in is forgotten */
+    char peer[56];
+};
+
+/* For a socket that was just accepted. */
+struct conn *conn_new(struct edge *edge, int fd, bool loopback, bool full);
+void conn_free(struct conn *c);
+void conn_kill(struct conn *c);
+
+/* What happens to it. Those that return int return what libwebsockets wants to hear: 0, or -1 to
+ * have the socket closed. */
+void conn_established(struct conn *c);
+int conn_receive(struct conn *c, const char *p, size_t n);
+void conn_pong(struct conn *c);
+void conn_writable(struct conn *c);
+int conn_peer_closes(struct conn *c);
+void conn_closing(struct conn *c); /* libwebsockets has begun to close by itself */
+void conn_gone(struct conn *c);    /* no more callbacks but the last */
+
+#endif

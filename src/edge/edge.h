@@ -1,0 +1,27 @@
+/* What all connections of one worker share. One thread: the worker's. */
+#ifndef EDGE_EDGE_H
+#define EDGE_EDGE_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "access/access.h"
+#include "base/list.h"
+#include "base/timers.h"
+#include "config/config.h"
+#include "edge/admission.h"
+#include "hub/hub.h"
+#include "session/session.h"
+
+struct edge {
+    const struct config *config;
+    const struct access *access;
+    struct admission *admission;
+    struct hub *hub;
+    struct session_worker *sessions;
+    struct timers wheel;
+    struct list conns;          /* struct conn */
+    atomic_uint_fast64_t count; /* of them; written by the worker, read by anyone */
+};
+
+#endif

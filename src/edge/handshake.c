@@ -1,0 +1,135 @@
+/* The WebSocket handshake.
+ *
+ * Headers are read with lws_hdr_copy() only: the pointer that comes with the callback may dangle,
+ * and libwebsockets 4.1 would take h2c (whose parser has known holes), any version, any key and
+ * any method. What it would refuse by hanging up is refused here, with a status. */
+#include "edge/handshake.h"
+
+#include <libwebsockets.h>
+#include <string.h>
+#include <strings.h>
+
+#include "edge/http.h"
+#include "edge/wire.h"
+
+/* The size of the buffer into which libwebsockets itself copies these two lists: a longer one
+ * makes it hang up. */
+#define LIST_MAX 128
+
+static const struct http_answer fine = {0, NULL, NULL};
+
+static struct http_answer bad(const char *text)
+{
+    return (struct http_answer){.status = 400, .text = text};
+}
+
+static bool header_is(struct lws *wsi, enum lws_token_indexes token, const char *want,
+                      bool any_case)
+{
+    char value[64] = "";
+    if (lws_hdr_copy(wsi, value, sizeof(value), token) <= 0) return false;
+    return any_case ? strcasecmp(value, want) == 0 : strcmp(value, want) == 0;
+}
+
+/* Has this comma-separated header the word in it? Reads it as libwebsockets will read it again,
+ * so that what passes here does not fail there: -1 if it cannot be read up to the word. */
+static int list_has(struct lws *wsi, enum lws_token_indexes token, const char *word, bool any_case)
+{
+    char text[LIST_MAX] = "";
+    struct lws_tokenize ts;
+    lws_tokenize_init(&ts, text,
+                      LWS_TOKENIZE_F_COMMA_SEP_LIST | LWS_TOKENIZE_F_DOT_NONTERM |
+                          LWS_TOKENIZE_F_RFC7230_DELIMS | LWS_TOKENIZE_F_MINUS_NONTERM);
+    int n = lws_hdr_copy(wsi, text, sizeof(text) - 1, token);
+    if (n < 0) return -1;
+    ts.len = (size_t)n;
+    for (;;) {
+        lws_tokenize_elem e = lws_tokenize(&ts);
+        if (e == LWS_TOKZE_ENDED) return 0;
+        if (e == LWS_TOKZE_DELIMITER) continue;
+        if (e != LWS_TOKZE_TOKEN) return -1;
+        if (ts.token_len >= 64) return -1;
+        if (ts.token_len != strlen(word)) continue;
+        if ((any_case ? strncasecmp : strncmp)(ts.token, word, ts.token_len) == 0) return 1;
+    }
+}
+
+static bool key_valid(struct lws *wsi)
+{
+    static const char base64[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    char key[32] = "";
+    if (lws_hdr_total_length(wsi, WSI_TOKEN_KEY) != 24) return false;
+    if (lws_hdr_copy(wsi, key, sizeof(key), WSI_TOKEN_KEY) != 24) return false;
+    return strspn(key, base64) == 22 && strcmp(key + 22, "==") == 0;
+}
+
+/* The request line. */
+static struct http_answer check_request(struct lws *wsi)
+{
+    char path[16] = "";
+    if (lws_hdr_total_length(wsi, WSI_TOKEN_GET_URI) <= 0)
+        return (struct http_answer){405, "Allow: GET\r\n", "A WebSocket is asked for with GET."};
+    if (lws_hdr_copy(wsi, path, sizeof(path), WSI_TOKEN_GET_URI) < 0 || strcmp(path, "/ws") != 0)
+        return (struct http_answer){404, NULL, "There is no WebSocket at this path: try /ws."};
+    if (!header_is(wsi, WSI_TOKEN_HTTP, "HTTP/1.1", false))
+        return bad("A WebSocket needs HTTP/1.1.");
+    return fine;
+}
+
+/* The headers of RFC 6455, section 4.2.1. */
+static struct http_answer check_upgrade(struct lws *wsi)
+{
+    static const char version[] = "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n";
+    if (!header_is(wsi, WSI_TOKEN_UPGRADE, "websocket", true))
+        return (struct http_answer){426, version, "Only an upgrade to websocket is possible."};
+    if (!header_is(wsi, WSI_TOKEN_VERSION, "13", false))
+        return (struct http_answer){426, version, "Only version 13 of WebSocket is spoken here."};
+    if (list_has(wsi, WSI_TOKEN_CONNECTION, "upgrade", true) != 1)
+        return bad("The Connection header must contain Upgrade.");
+    if (!key_valid(wsi)) return bad("Sec-WebSocket-Key must be 16 bytes in base64.");
+    if (lws_hdr_total_length(wsi, WSI_TOKEN_HOST) <= 0) return bad("The Host header is missing.");
+    if (lws_hdr_total_length(wsi, WSI_TOKEN_PROTOCOL) <= 0) return fine;
+    switch (list_has(wsi, WSI_TOKEN_PROTOCOL, WIRE_SUBPROTOCOL, false)) {
+    case 1: return fine;
+    case 0: return bad("The only subprotocol spoken here is " WIRE_SUBPROTOCOL ".");
+    default: return bad("Sec-WebSocket-Protocol is malformed or too long.");
+    }
+}
+
+/* A header as access wants it: p NULL if there is none. False if it is too long to be real. */
+static bool take(struct lws *wsi, enum lws_token_indexes token, char *room, int size,
+                 struct span *ret)
+{
+    *ret = (struct span){NULL, 0};
+    if (lws_hdr_total_length(wsi, token) <= 0) return true;
+    int n = lws_hdr_copy(wsi, room, size, token);
+    if (n < 0) return false;
+    *ret = span_of(room, (size_t)n);
+    return true;
+}
+
+static struct http_answer check_access(const struct conn *c)
+{
+    static const struct http_answer foreign = {
+        403, NULL, "This Origin or Host may not connect (see access.origins)."};
+    char origin[512], host[512];
+    struct span o, h;
+    if (!take(c->wsi, WSI_TOKEN_ORIGIN, origin, sizeof(origin), &o) ||
+        !take(c->wsi, WSI_TOKEN_HOST, host, sizeof(host), &h))
+        return foreign;
+    if (!access_origin(c->edge->access, o, h, c->loopback)) return foreign;
+    if (atomic_load(&c->edge->admission->draining))
+        return (struct http_answer){503, "Retry-After: 5\r\n", "This server is going down."};
+    if (c->full) return (struct http_answer){503, "Retry-After: 5\r\n", "This server is full."};
+    return fine;
+}
+
+int handshake_check(struct conn *c)
+{
+    /* An Upgrade that libwebsockets does not know has already been answered by it (403). */
+    if (lws_hdr_total_length(c->wsi, WSI_TOKEN_UPGRADE) <= 0) return -1;
+    struct http_answer a = check_request(c->wsi);
+    if (a.status == 0) a = check_upgrade(c->wsi);
+    if (a.status == 0) a = check_access(c);
+    return a.status == 0 ? 0 : http_send(c, &a);
+}

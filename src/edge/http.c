@@ -1,0 +1,112 @@
+/* Plain HTTP. */
+#include "edge/http.h"
+
+#include <libwebsockets.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/log.h"
+
+#define GREETING                                                          \
+    "This is wsbus: a bridge between WebSockets and a message bus.\n"     \
+    "Connect to /ws and send one JSON object per message, for instance\n" \
+    "  websocat ws://%s/ws\n"                                             \
+    "  {\"type\":\"subscribe\",\"id\":1,\"channel\":\"quotes.EURUSD\"}\n" \
+    "or, in the console of a browser that is on this page,\n"             \
+    "  ws = new WebSocket(`ws://${location.host}/ws`)\n"                  \
+    "  ws.onmessage = (m) => console.log(m.data)\n"                       \
+    "  ws.onopen = () => ws.send('{\"type\":\"subscribe\",\"id\":1,"      \
+    "\"channel\":\"quotes.EURUSD\"}')"
+
+static const char *reason_phrase(unsigned status)
+{
+    switch (status) {
+    case 200: return "OK";
+    case 400: return "Bad Request";
+    case 403: return "Forbidden";
+    case 404: return "Not Found";
+    case 405: return "Method Not Allowed";
+    case 426: return "Upgrade Required";
+    case 503: return "Service Unavailable";
+    default: return "Error";
+    }
+}
+
+int http_send(struct conn *c, const struct http_answer *a)
+{
+    unsigned char room[LWS_PRE + 2048];
+    char *out = (char *)room + LWS_PRE;
+    size_t size = sizeof(room) - LWS_PRE;
+    bool head = lws_hdr_total_length(c->wsi, WSI_TOKEN_HEAD_URI) > 0;
+    int n = snprintf(out, size,
+                     "HTTP/1.1 %u %s\r\n"
+                     "Content-Type: text/plain; charset=utf-8\r\n"
+                     "Content-Length: %zu\r\n"
+                     "Cache-Control: no-store\r\n"
+                     "X-Content-Type-Options: nosniff\r\n"
+                     "%s"
+                     "Connection: %sclose\r\n\r\n"
+                     "%s%s",
+                     a->status, reason_phrase(a->status), strlen(a->text) + 1,
+                     a->headers ? a->headers : "", a->status == 426 ? "Upgrade, " : "",
+                     head ? "" : a->text, head ? "" : "\n");
+    if (n > 0 && (size_t)n < size)
+        (void)lws_write(c->wsi, (unsigned char *)out, (size_t)n, LWS_WRITE_RAW);
+    if (a->status >= 400)
+        log_debug(log_event("refused"), log_s("peer", c->peer), log_i("status", a->status),
+                  log_s("text", a->text));
+    return -1;
+}
+
+static bool ready(const struct edge *e)
+{
+    if (atomic_load(&e->admission->draining)) return false;
+    for (unsigned i = 0; i < hub_bus_count(e->hub); i++)
+        if (hub_bus_up(e->hub, i)) return true;
+    return false;
+}
+
+static int greet(struct conn *c)
+{
+    char host[256] = "";
+    char text[1280];
+    if (lws_hdr_copy(c->wsi, host, sizeof(host), WSI_TOKEN_HOST) <= 0)
+        snprintf(host, sizeof(host), "localhost");
+    snprintf(text, sizeof(text), GREETING, host);
+    return http_send(c, &(struct http_answer){.status = 200, .text = text});
+}
+
+static int health(struct conn *c, bool good, const char *bad)
+{
+    struct http_answer a = {.status = 200, .text = "ok"};
+    if (!good) a = (struct http_answer){503, "Retry-After: 1\r\n", bad};
+    return http_send(c, &a);
+}
+
+int http_request(struct conn *c)
+{
+    static const struct http_answer no_method = {405, "Allow: GET, HEAD\r\n",
+                                                 "Only GET is possible here."};
+    static const struct http_answer no_upgrade = {
+        426, "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n",
+        "This is the place for WebSocket connections: ask for an upgrade to websocket."};
+    static const struct http_answer not_found = {404, NULL, "There is nothing at this path."};
+    static const struct http_answer too_long = {400, NULL, "The path is too long."};
+    char path[1024] = "";
+    bool head = lws_hdr_total_length(c->wsi, WSI_TOKEN_HEAD_URI) > 0;
+    enum lws_token_indexes where = head ? WSI_TOKEN_HEAD_URI : WSI_TOKEN_GET_URI;
+    if (lws_hdr_total_length(c->wsi, where) <= 0) return http_send(c, &no_method);
+    if (lws_hdr_copy(c->wsi, path, sizeof(path), where) < 0) return http_send(c, &too_long);
+    if (strcmp(path, "/") == 0) return greet(c);
+    if (strcmp(path, "/livez") == 0) return health(c, true, NULL);
+    if (strcmp(path, "/readyz") == 0)
+        return health(c, ready(c->edge), "Not ready: draining, or no bus is up.");
+    if (strcmp(path, "/ws") == 0) return http_send(c, &no_upgrade);
+    return http_send(c, &not_found);
+}
+
+int http_garbage(struct conn *c)
+{
+    return http_send(
+        c, &(struct http_answer){.status = 400, .text = "This request cannot be understood."});
+}

@@ -1,0 +1,22 @@
+/* Plain HTTP: health, a word of greeting, and a clear no to everything else. Every answer closes
+ * its connection. Worker thread. */
+#ifndef EDGE_HTTP_H
+#define EDGE_HTTP_H
+
+#include "edge/conn.h"
+
+/* A whole answer. */
+struct http_answer {
+    unsigned status;     /* 0: none */
+    const char *headers; /* more of them, each with its CRLF; or NULL */
+    const char *text;    /* the body, without the last line feed */
+};
+
+/* Sends it. Returns what libwebsockets wants to hear: -1, the connection is done with. */
+int http_send(struct conn *c, const struct http_answer *a);
+/* A request without an upgrade has come in. */
+int http_request(struct conn *c);
+/* What came in is not HTTP. */
+int http_garbage(struct conn *c);
+
+#endif

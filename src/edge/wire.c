@@ -1,0 +1,144 @@
+/* libwebsockets: context, protocols, callbacks. */
+#include "edge/wire.h"
+
+#include <libwebsockets.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "edge/conn.h"
+#include "edge/handshake.h"
+#include "edge/http.h"
+
+/* Long enough never to act: deadlines are kept by the worker's own wheel. */
+#define NEVER_S (24 * 3600)
+
+/* A hang-up time of 0 switches libwebsockets' own pings off (by default they cannot be); each of
+ * them would be a node in a sorted list, which costs time linear in the number of sockets. */
+static const lws_retry_bo_t no_pings = {.secs_since_valid_ping = 0, .secs_since_valid_hangup = 0};
+
+/* ---- callbacks ------------------------------------------------------------------------------ */
+
+static int on_event(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in,
+                    size_t len)
+{
+    struct conn *c = wsi ? lws_get_opaque_user_data(wsi) : NULL;
+    (void)user;
+    if (reason == LWS_CALLBACK_WSI_CREATE) {
+        /* The connection is not bound to it yet. */
+        struct wire *w = lws_context_user(lws_get_context(wsi));
+        w->adopted = true;
+        return 0;
+    }
+    if (!c) return 0;
+    switch (reason) {
+    case LWS_CALLBACK_SERVER_NEW_CLIENT_INSTANTIATED: c->wsi = wsi; return 0;
+    case LWS_CALLBACK_HTTP: return http_request(c);
+    case LWS_CALLBACK_HTTP_CONFIRM_UPGRADE: return handshake_check(c);
+    case LWS_CALLBACK_RAW_ADOPT: return http_garbage(c);
+    case LWS_CALLBACK_ESTABLISHED: conn_established(c); return 0;
+    case LWS_CALLBACK_RECEIVE: return conn_receive(c, in, len);
+    case LWS_CALLBACK_RECEIVE_PONG: conn_pong(c); return 0;
+    case LWS_CALLBACK_SERVER_WRITEABLE: conn_writable(c); return 0;
+    case LWS_CALLBACK_WS_PEER_INITIATED_CLOSE: return conn_peer_closes(c);
+    case LWS_CALLBACK_WS_SERVER_DROP_PROTOCOL: conn_closing(c); return 0;
+    case LWS_CALLBACK_CLOSED: conn_gone(c); return 0;
+    case LWS_CALLBACK_WSI_DESTROY:
+        lws_set_opaque_user_data(wsi, NULL);
+        conn_free(c);
+        return 0;
+    case LWS_CALLBACK_RAW_RX:
+    case LWS_CALLBACK_HTTP_BODY:
+    case LWS_CALLBACK_HTTP_BODY_COMPLETION:
+    case LWS_CALLBACK_HTTP_WRITEABLE: return -1; /* every answer ends its connection */
+    default: return 0;
+    }
+}
+
+/* One socket in two roles: plain HTTP and clients that name no subprotocol are bound to the
+ * first. Its name cannot be in a Sec-WebSocket-Protocol header, or a client could ask for it.
+ * The byte for each session makes libwebsockets tell when it begins to close by itself (it sends
+ * ..._DROP_PROTOCOL only where there is user space). */
+#define PROTOCOL(label)                                                                            \
+    {                                                                                              \
+        .name = (label), .callback = on_event, .per_session_data_size = 1, .rx_buffer_size = 1024, \
+        .tx_packet_size = WIRE_TX_PACKET                                                           \
+    }
+static const struct lws_protocols protocols[] = {
+    PROTOCOL("plain http"),
+    PROTOCOL(WIRE_SUBPROTOCOL),
+    {.name = NULL},
+};
+
+/* ---- log ------------------------------------------------------------------------------------ */
+
+static void emit(int level, const char *line)
+{
+    (void)level;
+    size_t n = strcspn(line, "\n");
+    log_debug(log_event("libwebsockets"), log_span("text", span_of(line, n)));
+}
+
+/* ---- life ----------------------------------------------------------------------------------- */
+
+int wire_open(struct wire *w, uv_loop_t *loop, struct edge *edge, char *err, size_t err_size)
+{
+    void *loops[] = {loop};
+    memset(w, 0, sizeof(*w));
+    w->edge = edge;
+    lws_set_log_level(log_wanted(LOG_DEBUG) ? LLL_ERR | LLL_WARN : 0, emit);
+    struct lws_context_creation_info info = {
+        .port = CONTEXT_PORT_NO_LISTEN_SERVER,
+        .protocols = protocols,
+        .vhost_name = "wsbus",
+        .alpn = "http/1.1",
+        .gid = -1,
+        .uid = -1,
+        .options = LWS_SERVER_OPTION_LIBUV | LWS_SERVER_OPTION_VALIDATE_UTF8 |
+                   LWS_SERVER_OPTION_EXPLICIT_VHOSTS |
+                   LWS_SERVER_OPTION_FALLBACK_TO_APPLY_LISTEN_ACCEPT_CONFIG,
+        .foreign_loops = loops,
+        .pcontext = &w->context,
+        .user = w,
+        .pt_serv_buf_size = WIRE_TX_PACKET,
+        .max_http_header_data = 16384,
+        .timeout_secs = NEVER_S,
+        .keepalive_timeout = NEVER_S,
+        .retry_and_idle_policy = &no_pings,
+    };
+    w->context = lws_create_context(&info);
+    if (!w->context) {
+        snprintf(err, err_size,
+                 "libwebsockets could not be started (is its libuv plugin installed?)");
+        return -1;
+    }
+    w->vhost = lws_create_vhost(w->context, &info);
+    if (!w->vhost) {
+        snprintf(err, err_size, "libwebsockets could not make its virtual host");
+        return -1;
+    }
+    return 0;
+}
+
+bool wire_close(struct wire *w)
+{
+    if (w->context) lws_context_destroy(w->context);
+    return !w->context;
+}
+
+void wire_adopt(struct wire *w, int fd, bool loopback, bool full)
+{
+    struct conn *c = conn_new(w->edge, fd, loopback, full);
+    lws_adopt_desc_t desc = {
+        .vh = w->vhost,
+        .type = LWS_ADOPT_SOCKET | LWS_ADOPT_HTTP | LWS_ADOPT_ALLOW_SSL,
+        .fd = {.sockfd = fd},
+        .opaque = c,
+    };
+    w->adopted = false;
+    struct lws *wsi = lws_adopt_descriptor_vhost_via_info(&desc);
+    if (wsi)
+        lws_set_timeout(wsi, NO_PENDING_TIMEOUT, 0);
+    else if (!w->adopted)
+        conn_free(c); /* otherwise it goes with its struct lws */
+}

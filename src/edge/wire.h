@@ -1,0 +1,36 @@
+/* The way into libwebsockets: one context for each worker, on the worker's own loop, and the
+ * callback through which it says what happens to connections (edge/conn.h). Of libwebsockets we
+ * use the HTTP parser, the WebSocket framing and the close handshake; listening, timers, queues
+ * and threads are our own, and extensions are off. */
+#ifndef EDGE_WIRE_H
+#define EDGE_WIRE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include <uv.h>
+
+#include "edge/edge.h"
+
+#define WIRE_TX_PACKET 65536u /* what libwebsockets gives to one send() */
+#define WIRE_SUBPROTOCOL "wsbus.v1"
+
+struct lws_context;
+struct lws_vhost;
+
+struct wire {
+    struct lws_context *context; /* NULL again when it is gone */
+    struct lws_vhost *vhost;
+    struct edge *edge;
+    bool adopted; /* the last socket handed over has become a struct lws */
+};
+
+/* 0, or -1 with a sentence in `err`; wire_close() is due either way. `w` must not move. */
+int wire_open(struct wire *w, uv_loop_t *loop, struct edge *edge, char *err, size_t err_size);
+/* Begins to close the context and what is left of its sockets. The loop must run on until
+ * nothing of it is left, then wire_close() is called again; true: it is all gone. */
+bool wire_close(struct wire *w);
+/* Makes a connection of an accepted socket, or closes it. */
+void wire_adopt(struct wire *w, int fd, bool loopback, bool full);
+
+#endif

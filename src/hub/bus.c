@@ -1,0 +1,367 @@
+#include "hub/bus.h"
+
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "protocol/cursor.h"
+
+/* ---- numbers, mail, pending requests -------------------------------------------------------- */
+
+uint64_t bus_number(struct hub_bus *b)
+{
+    return ++b->last_number;
+}
+
+void *bus_instance(struct hub_bus *b)
+{
+    return bus_thread_instance(b->thread);
+}
+
+struct timers *bus_timers(struct hub_bus *b)
+{
+    return bus_thread_timers(b->thread);
+}
+
+void bus_timer(struct hub_bus *b, struct timer *t, uint64_t after)
+{
+    timer_set(bus_timers(b), t, clock_ticks() + after);
+}
+
+void bus_mail(struct hub_bus *b, unsigned worker, struct inbox_item *item)
+{
+    inbox_force(b->workers[worker], item);
+}
+
+struct pending *pending_new(struct hub_bus *b, enum pending_kind kind)
+{
+    struct pending *p = mem_zero(sizeof *p);
+
+    p->token = bus_number(b);
+    p->kind = kind;
+    map_insert(&b->tokens, &p->node, hash_u64(p->token));
+    return p;
+}
+
+struct pending *pending_take(struct hub_bus *b, uint64_t token)
+{
+    struct map_node *n = map_find(&b->tokens, hash_u64(token));
+
+    for (; n; n = map_again(n)) {
+        struct pending *p = CONTAINER_OF(n, struct pending, node);
+        if (p->token != token) continue;
+        map_remove(&b->tokens, &p->node);
+        if (p->follower) p->follower->pending = NULL;
+        return p;
+    }
+    return NULL;
+}
+
+const char *lost_reason(enum wsbus_lost lost)
+{
+    if (lost == WSBUS_LOST_EXPIRED) return "expired";
+    return lost == WSBUS_LOST_EPOCH ? "epoch" : NULL;
+}
+
+/* ---- what the backend says ------------------------------------------------------------------- */
+
+static struct hub_bus *of_host(const struct wsbus_host *h)
+{
+    return bus_thread_handler(h);
+}
+
+static void on_subscribed(const struct wsbus_host *h, uint64_t feed, const struct wsbus_answer *a,
+                          const struct wsbus_cursor *cursor)
+{
+    struct feed *f = feed_by_token(of_host(h), feed);
+
+    if (f && f->state == FEED_STARTING) feed_on_subscribed(f, a, cursor);
+}
+
+static void on_message(const struct wsbus_host *h, uint64_t feed, struct wsbus_message *m)
+{
+    struct feed *f = feed_by_token(of_host(h), feed);
+
+    if (f && f->state == FEED_LIVE) feed_on_message(f, m);
+    wsbus_message_unref(m);
+}
+
+static void on_progress(const struct wsbus_host *h, uint64_t feed, const struct wsbus_pos *pos)
+{
+    struct feed *f = feed_by_token(of_host(h), feed);
+
+    if (f && f->state == FEED_LIVE) feed_on_progress(f, pos);
+}
+
+static void on_gap(const struct wsbus_host *h, uint64_t feed)
+{
+    struct feed *f = feed_by_token(of_host(h), feed);
+
+    if (f && f->state == FEED_LIVE) feed_on_gap(f);
+}
+
+static void on_ended(const struct wsbus_host *h, uint64_t feed, const struct wsbus_answer *a)
+{
+    struct feed *f = feed_by_token(of_host(h), feed);
+
+    if (f) feed_on_ended(f, a);
+}
+
+static void on_unsubscribed(const struct wsbus_host *h, uint64_t feed)
+{
+    struct feed *f = feed_by_token(of_host(h), feed);
+
+    if (f && f->state == FEED_STOPPING) feed_on_unsubscribed(f);
+}
+
+static struct span answer_words(const struct wsbus_answer *a)
+{
+    return a->words ? span_str(a->words) : span_of(NULL, 0);
+}
+
+static void on_published(const struct wsbus_host *h, uint64_t token, const struct wsbus_answer *a,
+                         const struct wsbus_pos *pos, int64_t receivers)
+{
+    struct hub_bus *b = of_host(h);
+    struct pending *p = pending_take(b, token);
+    struct mail_done *d;
+    struct span text = answer_words(a);
+
+    if (!p) return;
+    if (a->status == WSBUS_OK && pos) {
+        buf_clear(&b->scratch);
+        pos_write(&b->scratch, pos, b->backend);
+        text = buf_view(&b->scratch);
+    } else if (a->status == WSBUS_OK) {
+        text = span_of(NULL, 0);
+    }
+    d = mail_done_new(MAIL_PUBLISHED, p->id, error_of_status(a->status), text);
+    d->receivers = receivers;
+    bus_mail(b, p->worker, &d->item);
+    free(p);
+}
+
+static void on_located(const struct wsbus_host *h, uint64_t token, const struct wsbus_answer *a,
+                       const struct wsbus_located *l)
+{
+    struct pending *p = pending_take(of_host(h), token);
+
+    if (p && p->follower) follower_on_located(p->follower, a, l);
+    if (p && p->history) history_on_located(p->history, a, l);
+    free(p);
+}
+
+static void on_chunk(const struct wsbus_host *h, uint64_t token, const struct wsbus_answer *a,
+                     const struct wsbus_chunk *c)
+{
+    struct hub_bus *b = of_host(h);
+    struct pending *p = pending_take(b, token);
+    struct feed *f;
+
+    if (!p) return;
+    if (p->follower) replay_on_chunk(p->follower, a, c);
+    if (p->history) history_on_chunk(p->history, a, c);
+    if (p->kind == PENDING_CATCHUP && (f = feed_by_token(b, p->id)))
+        feed_on_catch_up(f, p->worker, a, c);
+    free(p);
+}
+
+static void on_state(const struct wsbus_host *h, bool up, const char *words)
+{
+    struct hub_bus *b = of_host(h);
+
+    if (atomic_exchange(&b->up, up) == up) return;
+    if (up)
+        log_info(log_event("bus_up"), log_s("bus", h->bus));
+    else
+        log_warn(log_event("bus_down"), log_s("bus", h->bus), log_s("reason", words));
+}
+
+static void abandon_pending(struct hub_bus *b)
+{
+    struct map_walk walk = {0};
+    struct map_node *n;
+
+    while ((n = map_next(&b->tokens, &walk))) {
+        struct pending *p = CONTAINER_OF(n, struct pending, node);
+        map_remove(&b->tokens, n);
+        if (p->follower) p->follower->pending = NULL;
+        if (p->history) history_abandon(p->history);
+        free(p);
+    }
+}
+
+static void on_closed(const struct wsbus_host *h)
+{
+    struct hub_bus *b = of_host(h);
+    struct map_walk walk = {0};
+    struct map_node *n;
+
+    abandon_pending(b);
+    while ((n = map_next(&b->feeds, &walk)))
+        feed_abandon(CONTAINER_OF(n, struct feed, by_topic));
+}
+
+/* ---- what the workers say -------------------------------------------------------------------- */
+
+static void take_publish(struct hub_bus *b, struct mail_publish *m)
+{
+    struct pending *p = pending_new(b, PENDING_PUBLISH);
+
+    p->worker = m->worker;
+    p->id = m->id;
+    b->backend->publish(bus_instance(b), p->token, &m->publish);
+    mail_free(&m->item);
+}
+
+static void take_unsubscribe(struct hub_bus *b, struct mail_leave *m)
+{
+    struct follower *s = follower_find(b, m->worker, m->id);
+
+    if (s) {
+        follower_leave(s, m->answer);
+    } else if (m->answer) {
+        /* It was refused or ended already; the request still has its one answer. */
+        struct mail_left *left = mail_left_new(m->id, true, span_of(NULL, 0));
+        bus_mail(b, m->worker, &left->item);
+    }
+    mail_free(&m->item);
+}
+
+static void take_pull(struct hub_bus *b, struct mail_leave *m)
+{
+    struct follower *s = follower_find(b, m->worker, m->id);
+
+    if (s) replay_pull(s);
+    mail_free(&m->item);
+}
+
+static void take_drained(struct hub_bus *b, struct mail_leave *m)
+{
+    struct map_walk walk = {0};
+    struct map_node *n;
+
+    while ((n = map_next(&b->feeds, &walk)))
+        feed_catch_up(CONTAINER_OF(n, struct feed, by_topic), m->worker);
+    mail_free(&m->item);
+}
+
+/* The instance is closing or gone: what comes now is answered here. */
+static void refuse_item(struct hub_bus *b, struct inbox_item *item)
+{
+    struct span none = {NULL, 0};
+
+    if (item->kind == MAIL_PUBLISH) {
+        struct mail_publish *m = CONTAINER_OF(item, struct mail_publish, item);
+        struct mail_done *d = mail_done_new(MAIL_PUBLISHED, m->id, ERR_BUS_UNAVAILABLE, none);
+        bus_mail(b, m->worker, &d->item);
+    } else if (item->kind == MAIL_SUBSCRIBE || item->kind == MAIL_HISTORY) {
+        struct mail_ask *m = CONTAINER_OF(item, struct mail_ask, item);
+        enum mail_kind kind = item->kind == MAIL_SUBSCRIBE ? MAIL_REFUSED : MAIL_HISTORY_DONE;
+        struct mail_done *d = mail_done_new(kind, m->id, ERR_BUS_UNAVAILABLE, none);
+        bus_mail(b, m->worker, &d->item);
+    } else if (item->kind == MAIL_UNSUBSCRIBE) {
+        take_unsubscribe(b, CONTAINER_OF(item, struct mail_leave, item));
+        return;
+    }
+    mail_free(item);
+}
+
+static void take_item(struct hub_bus *b, struct inbox_item *item)
+{
+    switch ((enum mail_kind)item->kind) {
+    case MAIL_SUBSCRIBE: follower_new(b, CONTAINER_OF(item, struct mail_ask, item)); break;
+    case MAIL_HISTORY: history_new(b, CONTAINER_OF(item, struct mail_ask, item)); break;
+    case MAIL_PUBLISH: take_publish(b, CONTAINER_OF(item, struct mail_publish, item)); break;
+    case MAIL_UNSUBSCRIBE: take_unsubscribe(b, CONTAINER_OF(item, struct mail_leave, item)); break;
+    case MAIL_PULL: take_pull(b, CONTAINER_OF(item, struct mail_leave, item)); break;
+    case MAIL_DRAINED: take_drained(b, CONTAINER_OF(item, struct mail_leave, item)); break;
+    default: mail_free(item); break;
+    }
+}
+
+static void on_item(void *handler, struct inbox_item *item)
+{
+    struct hub_bus *b = handler;
+    size_t bytes = item->bytes;
+
+    if (bus_instance(b))
+        take_item(b, item);
+    else
+        refuse_item(b, item);
+    /* Who was refused has been told `busy`; nobody waits for room. */
+    (void)inbox_settle(bus_thread_inbox(b->thread), bytes);
+}
+
+/* ---- life ------------------------------------------------------------------------------------- */
+
+static const struct wsbus_host bus_sink = {
+    .subscribed = on_subscribed,
+    .message = on_message,
+    .progress = on_progress,
+    .gap = on_gap,
+    .ended = on_ended,
+    .unsubscribed = on_unsubscribed,
+    .published = on_published,
+    .located = on_located,
+    .chunk = on_chunk,
+    .state = on_state,
+    .closed = on_closed,
+};
+
+struct hub_bus *bus_start(const struct hub_bus_spec *spec, char *err, size_t err_size)
+{
+    struct hub_bus *b = mem_zero(sizeof *b);
+    struct bus_thread_spec thread = {
+        .name = spec->bus->name,
+        .backend = spec->bus->backend,
+        .values = spec->bus->values,
+        .inbox_bytes = (size_t)spec->config->limits.inbox_bytes,
+        .sink = bus_sink,
+        .handler = b,
+        .item = on_item,
+    };
+
+    b->config = spec->config;
+    b->backend = spec->bus->backend;
+    b->workers = spec->workers;
+    b->worker_count = spec->worker_count;
+    map_init(&b->feeds);
+    map_init(&b->tokens);
+    map_init(&b->tokens_of_feeds);
+    map_init(&b->followers);
+    buf_init(&b->text, BUF_UNLIMITED);
+    buf_init(&b->scratch, BUF_UNLIMITED);
+    b->thread = bus_thread_start(&thread, err, err_size);
+    if (b->thread) return b;
+    bus_free(b);
+    return NULL;
+}
+
+void bus_stop(struct hub_bus *b, uint64_t deadline_ms)
+{
+    bus_thread_stop(b->thread, deadline_ms);
+}
+
+void bus_free(struct hub_bus *b)
+{
+    struct inbox_item *item, *next;
+
+    if (!b) return;
+    if (b->thread) {
+        for (item = inbox_take(bus_thread_inbox(b->thread)); item; item = next) {
+            next = item->next;
+            mail_free(item);
+        }
+        bus_thread_free(b->thread);
+    }
+    map_done(&b->feeds);
+    map_done(&b->tokens);
+    map_done(&b->tokens_of_feeds);
+    map_done(&b->followers);
+    buf_free(&b->text);
+    buf_free(&b->scratch);
+    free(b->targets);
+    free(b);
+}

@@ -1,0 +1,44 @@
+/* The fan-out table of one worker: channel number -> the members on this worker. One thread.
+ *
+ * A member is a struct inside the subscription. Membership begins and ends with the items of the
+ * worker's inbox, in their order: that, and nothing else, makes the splice exact. */
+#ifndef HUB_FANOUT_H
+#define HUB_FANOUT_H
+
+#include <stdint.h>
+
+#include "base/list.h"
+#include "base/map.h"
+
+struct fanout {
+    struct map groups;
+    uint64_t members;
+};
+
+/* The members of one channel, and the place where those of them wait whose sockets are to be
+ * written (session/flush.h). */
+struct fan_group {
+    struct map_node node;
+    uint64_t channel;
+    struct fan_member **list;
+    uint32_t count, size;
+    bool busy;           /* being walked: not freed now */
+    struct list waiting; /* sessions */
+    uint32_t waiting_count;
+    struct list turn; /* on the list of groups with waiting sessions */
+};
+
+struct fan_member {
+    struct fan_group *group; /* NULL: not a member */
+    uint32_t index;
+};
+
+void fanout_init(struct fanout *f);
+void fanout_done(struct fanout *f);                                 /* must be empty of members */
+struct fan_group *fanout_group(struct fanout *f, uint64_t channel); /* or NULL */
+void fanout_join(struct fanout *f, uint64_t channel, struct fan_member *m);
+void fanout_leave(struct fanout *f, struct fan_member *m); /* no member: nothing happens */
+/* Frees the group if it has neither members nor waiting sessions. */
+void fanout_release(struct fanout *f, struct fan_group *g);
+
+#endif

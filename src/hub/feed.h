@@ -1,0 +1,222 @@
+/* Feeds: what one bus's thread keeps of the topics that somebody follows.
+ *
+ *     STOPPED ──first subscriber──▶ STARTING ──confirmed──▶ LIVE ──last left, linger──▶ STOPPING
+ *        ▲                             │ refused                                            │
+ *        └─────────────────────────────┴──────────────────────confirmed─────────────────────┘
+ *
+ * All of this header is private to hub/ and runs on the bus thread. A feed has one upstream
+ * subscription for any number of followers. A follower (one subscription of one client) waits
+ * while its feed is STARTING, is then a member at once (`from` now) or replays: it is given chunks
+ * as its worker pulls them, from the ring where that is complete and from the backend otherwise,
+ * until the rest of the ring fits into one; the rest and its membership are posted in one step.
+ * Since a worker's inbox is FIFO, what was posted to a channel before that step is not for the
+ * newcomer and what is posted later is: no gap, no duplicate, nothing to compare.
+ *
+ * A worker whose inbox is full is *behind* from the message that it refused: nothing live is
+ * posted to it until it has drained; then it is brought forward from ring or backend. For
+ * followers on that worker the feed ends where the worker stands (feed_front()). */
+#ifndef HUB_FEED_H
+#define HUB_FEED_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <wsbus/backend.h>
+
+#include "base/buf.h"
+#include "base/inbox.h"
+#include "base/list.h"
+#include "base/map.h"
+#include "base/timers.h"
+#include "bus/thread.h"
+#include "config/config.h"
+#include "hub/mail.h"
+#include "hub/ring.h"
+
+#define CHUNK_BYTES 65536u
+#define CHUNK_MESSAGES 1024u
+#define CHUNK_SCAN 8192u
+#define READ_RETRY 500u /* ms until a read is tried again that found no bus */
+#define HISTORY_PAGE_BYTES 262144u
+#define POSITION_INTERVAL 60000u /* ms between two `position` frames of a channel, at least */
+
+/* A channel that a message goes to, and its frame of it. */
+struct target {
+    struct feed_channel *channel;
+    struct frame *frame;
+};
+
+/* One bus of the configuration: the handler of its thread. */
+struct hub_bus {
+    const struct config *config;
+    const struct wsbus_backend *backend;
+    struct bus_thread *thread;
+    struct inbox *const *workers;
+    unsigned worker_count;
+    struct map feeds;           /* struct feed by topic */
+    struct map tokens;          /* struct pending by token */
+    struct map tokens_of_feeds; /* struct feed by the token of its upstream subscription */
+    struct map followers;       /* by (worker, id) */
+    uint64_t last_number;       /* of tokens and channels */
+    struct buf text, scratch;   /* a frame's payload; anything else */
+    struct target *targets;     /* of the message in hand */
+    size_t target_size;
+    atomic_bool up;
+};
+
+enum feed_state { FEED_STOPPED, FEED_STARTING, FEED_LIVE, FEED_STOPPING };
+
+/* A worker's place in a feed. */
+struct feed_worker {
+    struct wsbus_cursor *behind; /* NULL: at the feed's position */
+    bool behind_blind;           /* the same on a bus without a log */
+    bool reading;                /* a read of the backend is under way to bring it forward */
+};
+
+struct feed {
+    struct map_node by_topic, by_token;
+    struct hub_bus *bus;
+    enum feed_state state;
+    uint64_t token; /* of the upstream subscription */
+    char *topic;
+    size_t topic_len;
+    unsigned caps;
+    const struct config_rule *rule;
+    uint32_t users;                /* followers in any state */
+    struct list waiting;           /* followers, while STARTING or STOPPING */
+    struct list parked;            /* replays that stand ahead of their front */
+    struct list whole;             /* channels without a key */
+    struct map keyed;              /* channels with a key, by key */
+    struct map named;              /* all channels, by name */
+    struct wsbus_cursor *position; /* the newest that was delivered; NULL without a log */
+    uint64_t delivered;            /* messages and progress so far */
+    struct ring ring;
+    struct feed_worker *workers;
+    struct timer linger, tick, retry;
+};
+
+/* A channel that maps to this topic (all of it, or one key) and is followed. */
+struct feed_channel {
+    struct map_node by_name, by_key;
+    struct list whole;
+    struct feed *feed;
+    uint64_t number;       /* what the workers know it by */
+    struct span name, key; /* in the same allocation */
+    uint32_t followers;    /* in any state */
+    uint32_t members;      /* live, on all workers */
+    bool history;          /* false: the rule hides positions from clients */
+    uint64_t told;         /* feed.delivered when its members last heard of a position */
+    uint32_t on_worker[];  /* members on each worker */
+};
+
+enum follower_state {
+    FOLLOWER_WAITING,  /* for the feed */
+    FOLLOWER_LOCATING, /* for its starting place */
+    FOLLOWER_REPLAY,
+    FOLLOWER_LIVE,
+};
+
+struct follower {
+    struct map_node by_id;
+    struct list link; /* feed.waiting or feed.parked */
+    struct hub_bus *bus;
+    struct feed *feed;
+    struct feed_channel *channel;
+    enum follower_state state;
+    unsigned worker;
+    uint64_t id;
+    struct mail_ask *ask;        /* until it is answered */
+    bool leaving;                /* unsubscribed before it was answered */
+    bool pulled;                 /* its worker has room for a chunk */
+    struct wsbus_cursor *at;     /* replay: everything up to here has been posted */
+    struct wsbus_message *first; /* replay: the message to begin with, older than `at` */
+    struct pending *pending;
+    struct timer deadline; /* until it is answered; later: when to read again */
+};
+
+/* A request to the backend that is not answered yet. */
+enum pending_kind { PENDING_PUBLISH, PENDING_FOLLOWER, PENDING_HISTORY, PENDING_CATCHUP };
+
+struct pending {
+    struct map_node node;
+    uint64_t token;
+    enum pending_kind kind;
+    unsigned worker;           /* publish, catch-up */
+    uint64_t id;               /* publish: of the request; catch-up: the feed's token */
+    struct follower *follower; /* NULL: it has left */
+    struct history *history;
+};
+
+/* bus.c: numbers, mail, pending requests */
+uint64_t bus_number(struct hub_bus *b);
+void *bus_instance(struct hub_bus *b); /* NULL: closing, no operation may be called any more */
+struct timers *bus_timers(struct hub_bus *b);
+/* Sets a timer of the bus thread `after` ms from now. */
+void bus_timer(struct hub_bus *b, struct timer *t, uint64_t after);
+void bus_mail(struct hub_bus *b, unsigned worker, struct inbox_item *item); /* a reply: never
+                                                                                refused */
+struct pending *pending_new(struct hub_bus *b, enum pending_kind kind);
+struct pending *pending_take(struct hub_bus *b, uint64_t token); /* NULL: not known */
+const char *lost_reason(enum wsbus_lost lost);
+
+/* feed.c: states */
+struct feed *feed_get(struct hub_bus *b, const struct mail_ask *ask); /* finds or makes */
+struct feed *feed_by_token(struct hub_bus *b, uint64_t token);
+void feed_wake(struct feed *f);    /* somebody waits: start it if it does not run */
+void feed_release(struct feed *f); /* a follower less: linger, or free it */
+void feed_on_subscribed(struct feed *f, const struct wsbus_answer *a,
+                        const struct wsbus_cursor *cursor);
+void feed_on_unsubscribed(struct feed *f);
+void feed_on_ended(struct feed *f, const struct wsbus_answer *a);
+void feed_abandon(struct feed *f); /* the bus closes: refuse who waits, free all */
+struct wsbus_topic feed_topic(const struct feed *f);
+
+/* deliver.c: the live path */
+void feed_on_message(struct feed *f, struct wsbus_message *m);
+void feed_on_progress(struct feed *f, const struct wsbus_pos *pos);
+void feed_on_gap(struct feed *f);
+struct frame *feed_frame(struct feed *f, const struct feed_channel *c,
+                         const struct wsbus_message *m);
+void feed_catch_up(struct feed *f, unsigned worker);
+void feed_on_catch_up(struct feed *f, unsigned worker, const struct wsbus_answer *a,
+                      const struct wsbus_chunk *c);
+/* Where the feed stands for followers on this worker. NULL without a log. */
+const struct wsbus_cursor *feed_front(const struct feed *f, unsigned worker);
+void feed_unpark(struct feed *f);
+
+/* channel.c */
+struct feed_channel *channel_get(struct feed *f, const struct mail_ask *ask);
+void channel_release(struct feed_channel *c); /* a follower less */
+void channel_join(struct feed_channel *c, unsigned worker);
+void channel_leave(struct feed_channel *c, unsigned worker);
+void channel_tell(struct feed_channel *c, unsigned worker, struct span text); /* to all members
+                                                                                there */
+void channel_positions(struct feed *f); /* `position` where it is due */
+
+/* follower.c: from the request to membership or replay */
+void follower_new(struct hub_bus *b, struct mail_ask *ask); /* takes the item over */
+struct follower *follower_find(struct hub_bus *b, unsigned worker, uint64_t id);
+void follower_admit(struct follower *s); /* the feed is LIVE */
+void follower_on_located(struct follower *s, const struct wsbus_answer *a,
+                         const struct wsbus_located *l);
+void follower_refuse(struct follower *s, enum error_code code, const char *words); /* frees */
+void follower_end(struct follower *s, const char *reason); /* the bus ended it; frees */
+void follower_leave(struct follower *s, bool answer);
+void follower_live(struct follower *s); /* becomes a member */
+void follower_free(struct follower *s);
+
+/* replay.c: chunks */
+void replay_pull(struct follower *s);
+void replay_on_chunk(struct follower *s, const struct wsbus_answer *a, const struct wsbus_chunk *c);
+void replay_gap(struct follower *s, const char *reason, const struct wsbus_cursor *after,
+                const struct wsbus_cursor *until);
+
+/* history.c */
+void history_new(struct hub_bus *b, struct mail_ask *ask); /* takes the item over */
+void history_on_located(struct history *h, const struct wsbus_answer *a,
+                        const struct wsbus_located *l);
+void history_on_chunk(struct history *h, const struct wsbus_answer *a, const struct wsbus_chunk *c);
+void history_abandon(struct history *h);
+
+#endif

@@ -1,0 +1,202 @@
+#include "hub/feed.h"
+#include "protocol/cursor.h"
+#include "protocol/reply.h"
+
+static void post_frame(struct follower *s, struct frame *frame)
+{
+    struct mail_frame *m = mail_frame_new(MAIL_FRAME, s->id, frame);
+
+    bus_mail(s->bus, s->worker, &m->item);
+}
+
+static void post_text(struct follower *s)
+{
+    post_frame(s, frame_new(FRAME_TEXT, buf_view(&s->bus->text)));
+}
+
+/* Ends the chunk; with a channel the follower is a member from here on. */
+static void post_chunk(struct follower *s, uint64_t channel)
+{
+    struct mail_chunk *m = mail_chunk_new(s->id, channel);
+
+    s->pulled = false;
+    bus_mail(s->bus, s->worker, &m->item);
+}
+
+void replay_gap(struct follower *s, const char *reason, const struct wsbus_cursor *after,
+                const struct wsbus_cursor *until)
+{
+    struct hub_bus *b = s->bus;
+    struct reply_gap gap = {.channel = s->channel->name, .reason = reason, .lost = -1};
+    struct buf text;
+
+    buf_init(&text, BUF_UNLIMITED);
+    if (after) cursor_write(&text, after, b->backend);
+    gap.after = span_of(NULL, text.n);
+    if (until) cursor_write(&text, until, b->backend);
+    if (until) gap.until = span_of(text.p + gap.after.n, text.n - gap.after.n);
+    gap.after.p = after ? text.p : NULL;
+    buf_clear(&b->text);
+    reply_gap(&b->text, &gap);
+    post_text(s);
+    buf_free(&text);
+}
+
+/* ---- the end: membership ----------------------------------------------------------------------- */
+
+enum place { PLACE_SHORT, PLACE_THERE, PLACE_AHEAD };
+
+/* Where the replay stands against what its worker has seen of the feed. */
+static enum place replay_place(const struct follower *s)
+{
+    const struct wsbus_cursor *front = feed_front(s->feed, s->worker);
+    enum place place = PLACE_THERE;
+
+    for (uint32_t i = 0; i < front->count; i++) {
+        const struct wsbus_pos *pos = cursor_get(s->at, front->pos[i].partition);
+        if (!pos || !pos_comparable(pos, &front->pos[i])) return PLACE_SHORT;
+        if (pos_compare(pos, &front->pos[i]) < 0) return PLACE_SHORT;
+        if (pos_compare(pos, &front->pos[i]) > 0) place = PLACE_AHEAD;
+    }
+    return place;
+}
+
+static void replay_join(struct follower *s)
+{
+    struct hub_bus *b = s->bus;
+
+    buf_clear(&b->scratch);
+    cursor_write(&b->scratch, feed_front(s->feed, s->worker), b->backend);
+    buf_clear(&b->text);
+    reply_live(&b->text, s->channel->name, buf_view(&b->scratch));
+    post_text(s);
+    post_chunk(s, s->channel->number);
+    follower_live(s);
+}
+
+/* Nothing is left to post: join, or wait for the feed where the client is ahead of it (it resumed
+ * with a cursor from a node that has seen more). */
+static void replay_finish(struct follower *s)
+{
+    if (replay_place(s) == PLACE_THERE)
+        replay_join(s);
+    else if (list_empty(&s->link))
+        list_append(&s->feed->parked, &s->link);
+}
+
+/* ---- from the ring ------------------------------------------------------------------------------- */
+
+/* The frame of a ring entry for this channel; the last one built is kept with the entry. */
+static struct frame *entry_frame(struct follower *s, struct ring_entry *e)
+{
+    const struct feed_channel *c = s->channel;
+
+    if (!e->frame || e->frame_channel != c->number) {
+        if (e->frame) frame_unref(e->frame);
+        e->frame = feed_frame(s->feed, c, e->message);
+        e->frame_channel = c->number;
+    }
+    return frame_ref(e->frame);
+}
+
+/* Is this message beyond what the worker has seen? */
+static bool beyond_front(const struct follower *s, const struct wsbus_message *m)
+{
+    const struct feed_worker *w = &s->feed->workers[s->worker];
+    const struct wsbus_pos *end;
+
+    if (!w->behind) return false;
+    end = cursor_get(w->behind, m->pos.partition);
+    return !end || pos_compare(&m->pos, end) > 0;
+}
+
+static void replay_from_ring(struct follower *s)
+{
+    struct feed *f = s->feed;
+    struct span key = s->channel->key;
+    uint64_t serial = ring_after(&f->ring, s->at, key);
+    size_t bytes = 0;
+
+    for (; serial != RING_NONE; serial = ring_following(&f->ring, serial, key)) {
+        struct ring_entry *e = ring_entry(&f->ring, serial);
+        const struct wsbus_pos *seen = cursor_get(s->at, e->message->pos.partition);
+        struct frame *frame;
+
+        if (beyond_front(s, e->message)) continue;
+        if (seen && pos_compare(&e->message->pos, seen) <= 0) continue;
+        if (bytes >= CHUNK_BYTES) {
+            post_chunk(s, 0);
+            return;
+        }
+        frame = entry_frame(s, e);
+        bytes += frame->len;
+        cursor_advance(&s->at, &e->message->pos);
+        post_frame(s, frame);
+    }
+    for (uint32_t i = 0; i < feed_front(f, s->worker)->count; i++)
+        cursor_advance(&s->at, &feed_front(f, s->worker)->pos[i]);
+    replay_finish(s);
+}
+
+/* ---- from the backend ---------------------------------------------------------------------------- */
+
+static void replay_read(struct follower *s)
+{
+    struct feed *f = s->feed;
+    struct wsbus_read r = {
+        .topic = feed_topic(f),
+        .from = s->at,
+        .until = feed_front(f, s->worker), /* beyond is live, and still to come */
+        .key = s->channel->key.p,
+        .key_len = s->channel->key.n,
+        .max_messages = CHUNK_MESSAGES,
+        .max_bytes = CHUNK_BYTES,
+        .max_scan = CHUNK_SCAN,
+    };
+
+    if (!bus_instance(s->bus)) return;
+    s->pending = pending_new(s->bus, PENDING_FOLLOWER);
+    s->pending->follower = s;
+    f->bus->backend->read(bus_instance(s->bus), s->pending->token, &r);
+}
+
+void replay_on_chunk(struct follower *s, const struct wsbus_answer *a, const struct wsbus_chunk *c)
+{
+    if (a->status == WSBUS_UNAVAILABLE || a->status == WSBUS_BUSY) {
+        bus_timer(s->bus, &s->deadline, READ_RETRY); /* a subscription outlives an outage */
+        return;
+    }
+    if (a->status != WSBUS_OK) {
+        follower_end(s, a->words ? a->words : error_default(error_of_status(a->status)));
+        return;
+    }
+    if (c->lost) {
+        const char *reason = lost_reason(c->lost);
+        replay_gap(s, reason ? reason : "expired", s->at, c->lost_until);
+    }
+    for (size_t i = 0; i < c->count; i++)
+        post_frame(s, feed_frame(s->feed, s->channel, c->messages[i]));
+    cursor_free(s->at);
+    s->at = cursor_copy(c->cursor);
+    post_chunk(s, 0);
+}
+
+void replay_pull(struct follower *s)
+{
+    struct feed *f = s->feed;
+
+    if (s->state != FOLLOWER_REPLAY || s->pending) return;
+    s->pulled = true;
+    if (s->first) {
+        struct frame *frame = feed_frame(f, s->channel, s->first);
+        wsbus_message_unref(s->first);
+        s->first = NULL;
+        post_frame(s, frame);
+    }
+    if (replay_place(s) != PLACE_SHORT)
+        replay_finish(s);
+    else if (ring_covers(&f->ring, s->at))
+        replay_from_ring(s);
+    else
+        replay_read(s);
+}

@@ -1,0 +1,164 @@
+/* Mail of the buses -> frames to the client. What belongs to nobody any more is dropped. */
+#include <stdlib.h>
+
+#include "session/errand.h"
+#include "session/inside.h"
+#include "session/subscription.h"
+
+static struct span optional(const char *s)
+{
+    return s ? span_str(s) : span_of(NULL, 0);
+}
+
+static void unsubscribed(struct session *s, struct span id, struct span channel, const char *reason)
+{
+    reply_unsubscribed(session_writer(s), id, channel, reason);
+    session_reply(s, OUTQ_CAPPED);
+}
+
+/* ---- subscriptions --------------------------------------------------------------------------- */
+
+static void on_subscribed(struct session_worker *w, const struct mail_subscribed *m)
+{
+    struct subscription *sub = subscription_find(w, m->id);
+    struct session *s;
+    char *id;
+
+    if (!sub) return;
+    s = sub->session;
+    id = subscription_take_asked(sub);
+    if (id) {
+        struct reply_subscribed r = {
+            .id = span_str(id),
+            .channel = subscription_channel(sub),
+            .cursor = m->cursor,
+            .recovered = m->recovered,
+            .reason = m->reason,
+        };
+        reply_subscribed(session_writer(s), &r);
+        session_reply(s, OUTQ_CAPPED);
+        free(id);
+    }
+    subscription_release(sub, false);
+    if (s->state < SESSION_CLOSING) subscription_confirm(sub, m->channel);
+    session_progress(s);
+}
+
+static void on_refused(struct session_worker *w, const struct mail_done *m)
+{
+    struct subscription *sub = subscription_find(w, m->id);
+    struct reply_error e = {.code = m->error, .message = m->text};
+    struct session *s;
+    char *id;
+
+    if (!sub) return;
+    s = sub->session;
+    id = subscription_take_asked(sub);
+    e.id = optional(id);
+    e.channel = subscription_channel(sub);
+    session_error(s, &e);
+    free(id);
+    subscription_release(sub, false);
+    /* One that is leaving has its second answer to wait for. */
+    if (sub->state != SUB_LEAVING) subscription_free(sub);
+    session_progress(s);
+}
+
+static void on_chunk(struct session_worker *w, const struct mail_chunk *m)
+{
+    struct subscription *sub = subscription_find(w, m->id);
+
+    if (sub) subscription_chunk(sub, m->channel);
+}
+
+static void on_left(struct session_worker *w, const struct mail_left *m)
+{
+    struct subscription *sub = subscription_find(w, m->id);
+    struct session *s;
+    char *id, reason[64];
+    size_t n = m->reason.n < sizeof reason - 1 ? m->reason.n : sizeof reason - 1;
+
+    if (!sub) return;
+    s = sub->session;
+    if (sub->state == SUB_LEAVING) {
+        /* The answer to the unsubscribe comes by itself; the bus's own end overtook it. */
+        if (!m->answer) return;
+        id = subscription_take_left(sub);
+        if (id) unsubscribed(s, span_str(id), subscription_channel(sub), NULL);
+        free(id);
+        subscription_release(sub, true);
+    } else {
+        if (n) memcpy(reason, m->reason.p, n);
+        reason[n] = '\0';
+        unsubscribed(s, span_of(NULL, 0), subscription_channel(sub), n ? reason : NULL);
+    }
+    subscription_free(sub);
+    session_progress(s);
+}
+
+/* ---- messages -------------------------------------------------------------------------------- */
+
+static void on_live(struct session_worker *w, struct mail_frame *m)
+{
+    struct fan_group *g = fanout_group(&w->fanout, m->id);
+
+    if (!g) return;
+    g->busy = true;
+    for (uint32_t i = 0; i < g->count; i++) {
+        struct subscription *sub = CONTAINER_OF(g->list[i], struct subscription, member);
+        session_push(sub->session, &m->slip, OUTQ_CAPPED, g);
+    }
+    g->busy = false;
+    fanout_release(&w->fanout, g);
+}
+
+static void on_frame(struct session_worker *w, struct mail_frame *m)
+{
+    struct subscription *sub = subscription_find(w, m->id);
+
+    if (!sub) return;
+    if (sub->state == SUB_REPLAY) session_push(sub->session, &m->slip, OUTQ_PACED, NULL);
+    if (sub->state == SUB_LIVE) session_push(sub->session, &m->slip, OUTQ_CAPPED, NULL);
+}
+
+/* ---- publish, history ------------------------------------------------------------------------ */
+
+static void on_done(struct session_worker *w, const struct mail_done *m)
+{
+    struct errand *e = errand_find(w, m->id);
+    struct session *s;
+    struct span id;
+
+    if (!e) return;
+    s = e->session;
+    id = errand_id(e);
+    if (m->error != ERR_NONE) {
+        struct reply_error r = {
+            .id = id, .channel = errand_channel(e), .code = m->error, .message = m->text};
+        session_error(s, &r);
+    } else if (id.p && e->kind == ERRAND_PUBLISH) {
+        reply_published(session_writer(s), id, m->text, m->receivers);
+        session_reply(s, OUTQ_CAPPED);
+    } else if (id.p) {
+        reply_history(session_writer(s), id, errand_channel(e), m->text);
+        session_reply(s, OUTQ_PACED);
+    }
+    errand_free(e);
+    session_progress(s);
+}
+
+void session_answer(struct session_worker *w, struct inbox_item *item)
+{
+    switch ((enum mail_kind)item->kind) {
+    case MAIL_LIVE: on_live(w, CONTAINER_OF(item, struct mail_frame, item)); break;
+    case MAIL_FRAME: on_frame(w, CONTAINER_OF(item, struct mail_frame, item)); break;
+    case MAIL_SUBSCRIBED: on_subscribed(w, CONTAINER_OF(item, struct mail_subscribed, item)); break;
+    case MAIL_REFUSED: on_refused(w, CONTAINER_OF(item, struct mail_done, item)); break;
+    case MAIL_CHUNK: on_chunk(w, CONTAINER_OF(item, struct mail_chunk, item)); break;
+    case MAIL_LEFT: on_left(w, CONTAINER_OF(item, struct mail_left, item)); break;
+    case MAIL_HISTORY_DONE:
+    case MAIL_PUBLISHED: on_done(w, CONTAINER_OF(item, struct mail_done, item)); break;
+    default: break; /* none of the others is for a worker */
+    }
+    mail_free(item);
+}

@@ -1,0 +1,98 @@
+#include "session/flush.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+
+void flush_init(struct flush *f, struct fanout *fanout)
+{
+    *f = (struct flush){.fanout = fanout, .gather = mem_alloc(FLUSH_GATHER)};
+    list_init(&f->turns);
+    list_init(&f->control.waiting);
+    list_init(&f->control.turn);
+}
+
+void flush_done(struct flush *f)
+{
+    free(f->gather);
+}
+
+void flush_node_init(struct flush_node *n)
+{
+    *n = (struct flush_node){.choked = false};
+    list_init(&n->wait);
+}
+
+static void wait_on(struct flush *f, struct flush_node *n, struct fan_group *g)
+{
+    list_append(&g->waiting, &n->wait);
+    n->group = g;
+    if (g->waiting_count++ == 0) list_append(&f->turns, &g->turn);
+}
+
+static void wait_off(struct flush *f, struct flush_node *n)
+{
+    struct fan_group *g = n->group;
+
+    list_del(&n->wait);
+    n->group = NULL;
+    if (--g->waiting_count > 0) return;
+    list_del(&g->turn);
+    if (g != &f->control) fanout_release(f->fanout, g);
+}
+
+void flush_mark(struct flush *f, struct flush_node *n, struct fan_group *group)
+{
+    struct fan_group *to = group ? group : &f->control;
+
+    if (n->choked || n->group == to) return;
+    if (n->group) {
+        /* Half, so that a session which many groups call is not sent to the end each time. */
+        if (to->waiting_count >= n->group->waiting_count / 2) return;
+        wait_off(f, n);
+    }
+    wait_on(f, n, to);
+}
+
+void flush_drop(struct flush *f, struct flush_node *n)
+{
+    if (n->group) wait_off(f, n);
+}
+
+struct flush_node *flush_next(struct flush *f)
+{
+    struct flush_node *n;
+    struct fan_group *g;
+
+    if (list_empty(&f->turns)) return NULL;
+    g = LIST_ITEM(list_pop(&f->turns), struct fan_group, turn);
+    list_append(&f->turns, &g->turn);
+    n = LIST_ITEM(g->waiting.next, struct flush_node, wait);
+    wait_off(f, n);
+    return n;
+}
+
+bool flush_waiting(const struct flush *f)
+{
+    return !list_empty(&f->turns);
+}
+
+enum transport_result flush_write(struct flush *f, struct outq *q, struct transport *t)
+{
+    const struct frame *first = outq_at(q, 0), *second = outq_at(q, 1);
+    enum transport_result result;
+    size_t n = 0;
+
+    if (!second || first->len + second->len > FLUSH_GATHER) {
+        result = t->ops->write(t, first->bytes, first->len);
+        outq_pop(q);
+        return result;
+    }
+    while ((first = outq_at(q, 0)) && n + first->len <= FLUSH_GATHER) {
+        memcpy(f->gather + n, first->bytes, first->len);
+        n += first->len;
+        outq_pop(q);
+    }
+    return t->ops->write(t, f->gather, n);
+}

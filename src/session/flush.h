@@ -1,0 +1,49 @@
+/* Which socket is written next, and the write itself. One for each worker.
+ *
+ * A session with something to say waits on the list of the fan-out group that gave it the first
+ * of it, or on the worker's own list (replies, replays). The lists take turns, one session each,
+ * so that a channel with two subscribers is not stuck behind one with ten thousand. A session is
+ * on one list at most, and on none while its transport is choked. */
+#ifndef SESSION_FLUSH_H
+#define SESSION_FLUSH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/list.h"
+#include "hub/fanout.h"
+#include "session/outq.h"
+#include "session/transport.h"
+
+#define FLUSH_GATHER 65536u /* bytes of whole frames that go into one write */
+
+struct flush_node {
+    struct list wait;
+    struct fan_group *group; /* whose list; NULL: on none */
+    bool choked;
+};
+
+struct flush {
+    struct fanout *fanout;
+    struct list turns;        /* groups with waiting sessions */
+    struct fan_group control; /* the worker's own list; never in the fan-out table */
+    unsigned char *gather;
+};
+
+void flush_init(struct flush *f, struct fanout *fanout);
+void flush_done(struct flush *f); /* nothing may wait */
+
+void flush_node_init(struct flush_node *n);
+/* It has something to say because of this group (NULL: a reply or the like). One that waits
+ * already moves if the other list is less than half as long. */
+void flush_mark(struct flush *f, struct flush_node *n, struct fan_group *group);
+void flush_drop(struct flush *f, struct flush_node *n);
+/* The next one in rotation, taken off its list; NULL: nobody waits. */
+struct flush_node *flush_next(struct flush *f);
+bool flush_waiting(const struct flush *f);
+
+/* Writes the frames at the head of the queue, up to FLUSH_GATHER bytes or one frame that is larger,
+ * in one go. The queue must not be empty. */
+enum transport_result flush_write(struct flush *f, struct outq *q, struct transport *t);
+
+#endif

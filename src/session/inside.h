@@ -1,0 +1,136 @@
+/* What the files of session/ share and nobody else sees. All on the worker's thread.
+ *
+ *   session.c       life of a session, its queue, errors, pings, closing
+ *   commands.c      frames of the client -> mail to the buses
+ *   answers.c       mail of the buses -> frames to the client
+ *   subscription.c  the subscriptions of a session
+ *   errand.c        publishes and history requests that a bus has not answered yet
+ *   worker.c        what the sessions of one worker share, inbox, turn, drain */
+#ifndef SESSION_INSIDE_H
+#define SESSION_INSIDE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/list.h"
+#include "base/map.h"
+#include "base/timers.h"
+#include "hub/fanout.h"
+#include "hub/mail.h"
+#include "protocol/reply.h"
+#include "protocol/request.h"
+#include "session/flush.h"
+#include "session/outq.h"
+#include "session/session.h"
+
+#define SESSION_CLOSE_MS 5000u    /* open requests are awaited so long when a session closes */
+#define SESSION_ERRORS_MS 10000u  /* window of limits.errors */
+#define SESSION_OUT_KEEP 65536u   /* memory that the worker's buffers keep */
+#define REPLAY_CHUNK_BYTES 65536u /* what a pull is expected to bring */
+#define HISTORY_WAITING 16u
+#define HISTORY_DEFAULT 100u
+
+struct session_worker {
+    struct session_worker_spec spec;
+    struct inbox **buses;
+    unsigned bus_count;
+    uint64_t now; /* clock_ticks() of this entry from outside */
+    struct outq_limits limits;
+
+    struct fanout fanout;
+    struct flush flush;
+    struct map subscriptions; /* by number */
+    struct map names;         /* subscriptions by (session, channel) */
+    struct map errands;       /* by number */
+    uint64_t last_number;     /* of subscriptions and errands */
+
+    struct list sessions;
+    uint64_t count;
+    struct list ending; /* sessions to look at when the turn ends */
+    bool draining;
+    uint64_t drain_end; /* ticks */
+
+    struct request_parser parser;
+    struct buf topic; /* scratch of route_find() */
+    struct buf out;   /* the reply that is being written */
+    struct slip *ping;
+};
+
+/* States are passed in this order, some are skipped, none comes back. */
+enum session_state {
+    SESSION_OPEN,
+    SESSION_DRAINING, /* goaway is queued; all goes on until its time has come */
+    SESSION_CLOSING,  /* takes no more frames; open requests and the queue are awaited */
+    SESSION_FAILED,   /* beyond help (slow, no pong): closed when the turn ends */
+    SESSION_CLOSED,   /* the transport has been told; session_gone() is awaited */
+    SESSION_GONE,     /* freed when the turn ends */
+};
+
+struct session {
+    struct session_worker *w;
+    struct transport *t; /* NULL: gone */
+    struct flush_node flush;
+    struct outq out;
+    uint8_t state;       /* enum session_state */
+    bool history_open;   /* a history request is at its bus */
+    uint16_t code;       /* enum close_code, from CLOSING on */
+    uint32_t pulling;    /* chunks that were asked for */
+    uint32_t subscribed; /* subscriptions, without those that are leaving */
+    uint32_t leaving;
+    uint32_t histories_count;
+    uint32_t errors; /* since errors_from */
+    uint64_t errors_from;
+    uint64_t alive; /* ticks of the last sign of life */
+    uint64_t ping_due;
+    struct timer timer; /* OPEN: ping or its deadline; DRAINING, CLOSING: the end of it */
+    struct list node, ending;
+    struct list subscriptions;
+    struct list hungry;    /* subscriptions that wait for room to pull */
+    struct list errands;   /* at their bus */
+    struct list histories; /* errands that wait for their turn */
+    char peer[];
+};
+
+/* ---- session.c ------------------------------------------------------------------------------- */
+
+/* Queues a frame. `group` is the channel's that it came through, or NULL. */
+void session_push(struct session *s, struct slip *slip, enum outq_kind kind,
+                  struct fan_group *group);
+/* An empty buffer for a reply; session_reply() queues what was written to it. */
+struct buf *session_writer(struct session *s);
+void session_reply(struct session *s, enum outq_kind kind);
+struct slip *session_slip(struct session *s); /* what was written, to be queued later */
+/* Replies with an error and counts it, if it is one that the client could have avoided. */
+void session_error(struct session *s, const struct reply_error *e);
+void session_count_error(struct session *s, enum error_code code);
+/* Does it still take part (its queue takes frames)? */
+bool session_live(const struct session *s);
+bool session_room(const struct session *s); /* a quarter of the queue at most is in use */
+/* `goaway`; the session closes at `due` (ticks). */
+void session_goaway(struct session *s, uint64_t retry_after, uint64_t due);
+/* A request was answered or the queue moved: may be that a closing session is done. */
+void session_progress(struct session *s);
+/* Writes to the socket, at most two gathers. */
+void session_flush(struct session *s);
+/* The end of the turn: closes or frees what is to be closed or freed. */
+void session_settle(struct session *s);
+/* Answers what is open, writes what the socket takes, closes. */
+void session_cut(struct session *s, enum close_code code);
+
+/* ---- commands.c, answers.c ------------------------------------------------------------------- */
+
+void session_command(struct session *s, struct span text);
+void session_answer(struct session_worker *w, struct inbox_item *item); /* frees the item */
+
+/* ---- worker.c -------------------------------------------------------------------------------- */
+
+/* While draining: a random part of what is left of the window, ms. */
+uint64_t worker_retry_after(const struct session_worker *w);
+uint64_t worker_number(struct session_worker *w);
+bool worker_post(struct session_worker *w, unsigned bus, struct inbox_item *item)
+    __attribute__((warn_unused_result));
+/* MAIL_UNSUBSCRIBE and MAIL_PULL are never refused. */
+void worker_tell(struct session_worker *w, unsigned bus, struct mail_leave *mail);
+
+#endif

@@ -1,0 +1,403 @@
+#include "session/session.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "session/errand.h"
+#include "session/inside.h"
+#include "session/subscription.h"
+
+#define FLUSH_GATHERS 2 /* writes to one socket in a row, before the next one has its turn */
+
+static void arm(struct session *s);
+
+/* ---- states ---------------------------------------------------------------------------------- */
+
+static void end_later(struct session *s)
+{
+    if (list_empty(&s->ending)) list_append(&s->w->ending, &s->ending);
+}
+
+static void let_go(struct session *s)
+{
+    subscriptions_withdraw(s);
+    errands_forget(s);
+    outq_clear(&s->out);
+    flush_drop(&s->w->flush, &s->flush);
+    timer_stop(s->w->spec.timers, &s->timer);
+}
+
+/* Nothing here frees what a caller may still hold: that waits for session_settle(). */
+static void enter(struct session *s, enum session_state next)
+{
+    if (next <= s->state) return;
+    s->state = (uint8_t)next;
+    switch (next) {
+    case SESSION_OPEN: return;
+    case SESSION_DRAINING: arm(s); return;
+    case SESSION_CLOSING:
+        arm(s);
+        end_later(s);
+        return;
+    case SESSION_FAILED:
+        outq_clear(&s->out);
+        flush_drop(&s->w->flush, &s->flush);
+        end_later(s);
+        return;
+    case SESSION_CLOSED:
+        if (s->t) s->t->ops->close(s->t, s->code, close_reason(s->code));
+        let_go(s);
+        return;
+    case SESSION_GONE:
+        s->t = NULL;
+        outq_clear(&s->out);
+        flush_drop(&s->w->flush, &s->flush);
+        end_later(s);
+        return;
+    }
+}
+
+static void fail(struct session *s, enum session_state next, enum close_code code)
+{
+    if (s->state >= next) return;
+    s->code = (uint16_t)code;
+    log_debug(log_event("session_closing"), log_s("peer", s->peer), log_i("code", code),
+              log_s("reason", close_reason(code)));
+    enter(s, next);
+}
+
+bool session_live(const struct session *s)
+{
+    return s->state <= SESSION_CLOSING;
+}
+
+/* ---- the queue ------------------------------------------------------------------------------- */
+
+bool session_room(const struct session *s)
+{
+    return session_live(s) && (outq_empty(&s->out) || s->out.bytes < s->w->limits.bytes / 4);
+}
+
+void session_push(struct session *s, struct slip *slip, enum outq_kind kind,
+                  struct fan_group *group)
+{
+    struct session_worker *w = s->w;
+
+    if (!session_live(s)) return;
+    if (outq_push(&s->out, slip, kind, w->now, w->limits) == OUTQ_SLOW)
+        fail(s, SESSION_FAILED, CLOSE_SLOW);
+    else
+        flush_mark(&w->flush, &s->flush, group);
+}
+
+struct buf *session_writer(struct session *s)
+{
+    buf_clear(&s->w->out);
+    return &s->w->out;
+}
+
+struct slip *session_slip(struct session *s)
+{
+    struct buf *out = &s->w->out;
+    struct slip *slip = slip_new(frame_new(FRAME_TEXT, buf_view(out)));
+
+    buf_shrink(out, SESSION_OUT_KEEP);
+    return slip;
+}
+
+void session_reply(struct session *s, enum outq_kind kind)
+{
+    struct slip *slip = session_slip(s);
+
+    session_push(s, slip, kind, NULL);
+    slip_unref(slip);
+}
+
+void session_flush(struct session *s)
+{
+    struct session_worker *w = s->w;
+    enum transport_result result = TRANSPORT_OK;
+
+    for (int i = 0; i < FLUSH_GATHERS && result == TRANSPORT_OK && !outq_empty(&s->out); i++)
+        result = flush_write(&w->flush, &s->out, s->t);
+    if (result == TRANSPORT_DEAD) {
+        s->t = NULL;
+        enter(s, SESSION_CLOSED);
+        return;
+    }
+    s->flush.choked = result == TRANSPORT_CHOKED;
+    if (!outq_empty(&s->out)) flush_mark(&w->flush, &s->flush, NULL);
+    session_progress(s);
+}
+
+void session_progress(struct session *s)
+{
+    subscriptions_pull(s);
+    errands_history(s);
+    if (s->state == SESSION_CLOSING) end_later(s);
+}
+
+/* ---- errors ---------------------------------------------------------------------------------- */
+
+/* What the client could not know beforehand is not held against it. */
+static bool is_its_own(enum error_code code)
+{
+    switch (code) {
+    case ERR_BUSY:
+    case ERR_BUS_UNAVAILABLE:
+    case ERR_BUS_ERROR:
+    case ERR_OUTCOME_UNKNOWN:
+    case ERR_INTERNAL: return false;
+    default: return true;
+    }
+}
+
+void session_error(struct session *s, const struct reply_error *e)
+{
+    reply_error(session_writer(s), e);
+    session_reply(s, OUTQ_CAPPED);
+    session_count_error(s, e->code);
+}
+
+void session_count_error(struct session *s, enum error_code code)
+{
+    uint64_t now = s->w->now;
+
+    if (!is_its_own(code)) return;
+    if (s->errors == 0 || now - s->errors_from >= SESSION_ERRORS_MS) {
+        s->errors = 0;
+        s->errors_from = now;
+    }
+    if (++s->errors >= s->w->spec.config->limits.errors) fail(s, SESSION_CLOSING, CLOSE_ERRORS);
+}
+
+/* ---- time ------------------------------------------------------------------------------------ */
+
+static uint64_t silence_allowed(const struct session *s)
+{
+    return s->w->spec.config->limits.ping_ms + s->w->spec.config->limits.pong_ms;
+}
+
+/* One timer does for all: the state says what it is for. */
+static void arm(struct session *s)
+{
+    struct session_worker *w = s->w;
+    uint64_t due = 0, silent = s->alive + silence_allowed(s);
+
+    switch ((enum session_state)s->state) {
+    case SESSION_OPEN:
+        if (w->spec.config->limits.ping_ms == 0) return;
+        due = s->ping_due < silent ? s->ping_due : silent;
+        break;
+    case SESSION_DRAINING: due = s->ping_due; break;
+    case SESSION_CLOSING:
+        due = w->now + SESSION_CLOSE_MS;
+        if (w->draining && due > w->drain_end) due = w->drain_end;
+        break;
+    case SESSION_FAILED:
+    case SESSION_CLOSED:
+    case SESSION_GONE: return;
+    }
+    timer_set(w->spec.timers, &s->timer, due);
+}
+
+static void ping(struct session *s)
+{
+    struct session_worker *w = s->w;
+
+    if (w->now - s->alive >= silence_allowed(s)) {
+        fail(s, SESSION_FAILED, CLOSE_NO_PONG);
+        return;
+    }
+    if (w->now >= s->ping_due) {
+        session_push(s, w->ping, OUTQ_CAPPED, NULL);
+        s->ping_due = w->now + w->spec.config->limits.ping_ms;
+    }
+    arm(s);
+}
+
+static void on_timer(struct timer *t)
+{
+    struct session *s = CONTAINER_OF(t, struct session, timer);
+
+    s->w->now = clock_ticks();
+    switch ((enum session_state)s->state) {
+    case SESSION_OPEN: ping(s); return;
+    case SESSION_DRAINING: fail(s, SESSION_CLOSING, CLOSE_RESTART); return;
+    case SESSION_CLOSING: session_cut(s, s->code); return;
+    case SESSION_FAILED:
+    case SESSION_CLOSED:
+    case SESSION_GONE: return;
+    }
+}
+
+void session_alive(struct session *s)
+{
+    s->alive = clock_ticks();
+}
+
+/* ---- beginning ------------------------------------------------------------------------------- */
+
+static void welcome(struct session *s)
+{
+    const struct config *c = s->w->spec.config;
+    char name[17];
+    struct reply_welcome r = {
+        .session = name,
+        .ping_ms = c->limits.ping_ms,
+        .auth = "anonymous",
+        .message_bytes = c->limits.message_bytes,
+        .frame_bytes = c->limits.frame_bytes,
+        .subscriptions = c->limits.subscriptions,
+        .history = c->limits.history,
+    };
+
+    snprintf(name, sizeof name, "%016llx", (unsigned long long)random_u64());
+    reply_welcome(session_writer(s), &r);
+    session_reply(s, OUTQ_CAPPED);
+    log_debug(log_event("session_open"), log_s("peer", s->peer), log_s("session", name));
+}
+
+static struct session *session_new(struct session_worker *w, struct transport *t, const char *peer)
+{
+    struct span name = span_str(peer ? peer : "");
+    struct session *s = mem_zero(sizeof *s + name.n + 1);
+
+    s->w = w;
+    s->t = t;
+    memcpy(s->peer, name.p, name.n);
+    outq_init(&s->out);
+    flush_node_init(&s->flush);
+    timer_init(&s->timer, on_timer);
+    list_init(&s->ending);
+    list_init(&s->subscriptions);
+    list_init(&s->hungry);
+    list_init(&s->errands);
+    list_init(&s->histories);
+    list_append(&w->sessions, &s->node);
+    w->count++;
+    return s;
+}
+
+struct session *session_open(struct session_worker *w, struct transport *t, const char *peer)
+{
+    struct session *s = session_new(w, t, peer);
+    uint64_t every = w->spec.config->limits.ping_ms;
+
+    w->now = clock_ticks();
+    s->alive = w->now;
+    /* Somewhere within the first interval, so that the pings of many do not come in waves. */
+    if (every) s->ping_due = w->now + 1 + random_u64() % every;
+    welcome(s);
+    if (w->draining)
+        session_goaway(s, worker_retry_after(w), w->now);
+    else
+        arm(s);
+    return s;
+}
+
+void session_text(struct session *s, struct span text)
+{
+    s->w->now = s->alive = clock_ticks();
+    if (s->state > SESSION_DRAINING) return;
+    session_command(s, text);
+}
+
+void session_writable(struct session *s)
+{
+    struct session_worker *w = s->w;
+
+    w->now = clock_ticks();
+    s->flush.choked = false;
+    if (session_live(s) && !outq_empty(&s->out)) flush_mark(&w->flush, &s->flush, NULL);
+}
+
+/* ---- end ------------------------------------------------------------------------------------- */
+
+void session_goaway(struct session *s, uint64_t retry_after, uint64_t due)
+{
+    if (s->state != SESSION_OPEN) return;
+    reply_goaway(session_writer(s), "restart", retry_after);
+    session_reply(s, OUTQ_CAPPED);
+    s->ping_due = due;
+    enter(s, SESSION_DRAINING);
+}
+
+void session_fail(struct session *s, enum close_code code)
+{
+    s->w->now = clock_ticks();
+    fail(s, SESSION_CLOSING, code);
+}
+
+void session_gone(struct session *s)
+{
+    s->w->now = clock_ticks();
+    log_debug(log_event("session_gone"), log_s("peer", s->peer), log_i("code", s->code));
+    enter(s, SESSION_GONE);
+}
+
+/* An unsubscribe that is not confirmed is true all the same: the session gets nothing more. */
+static void answer_subscriptions(struct session *s)
+{
+    while (!list_empty(&s->subscriptions)) {
+        struct subscription *sub = LIST_ITEM(s->subscriptions.next, struct subscription, node);
+        char *asked = subscription_take_asked(sub), *left = subscription_take_left(sub);
+        struct span channel = subscription_channel(sub);
+        struct reply_error e = {
+            .id = span_str(asked), .channel = channel, .code = ERR_BUS_UNAVAILABLE};
+
+        if (asked) session_error(s, &e);
+        subscription_release(sub, false);
+        if (left) {
+            reply_unsubscribed(session_writer(s), span_str(left), channel, NULL);
+            session_reply(s, OUTQ_CAPPED);
+        }
+        subscription_release(sub, true);
+        free(asked);
+        free(left);
+        subscription_withdraw(sub);
+    }
+}
+
+void session_cut(struct session *s, enum close_code code)
+{
+    fail(s, SESSION_CLOSING, code);
+    if (s->state != SESSION_CLOSING) return;
+    answer_subscriptions(s);
+    errands_fail(s);
+    while (s->state == SESSION_CLOSING && !outq_empty(&s->out) && !s->flush.choked)
+        session_flush(s);
+    if (s->state == SESSION_CLOSING) enter(s, SESSION_CLOSED);
+}
+
+static bool is_done(const struct session *s)
+{
+    return outq_empty(&s->out) && list_empty(&s->subscriptions) && list_empty(&s->errands) &&
+           list_empty(&s->histories);
+}
+
+static void session_free(struct session *s)
+{
+    let_go(s);
+    list_del(&s->node);
+    s->w->count--;
+    free(s);
+}
+
+void session_settle(struct session *s)
+{
+    switch ((enum session_state)s->state) {
+    case SESSION_CLOSING:
+        subscriptions_close(s);
+        if (is_done(s)) enter(s, SESSION_CLOSED);
+        return;
+    case SESSION_FAILED: enter(s, SESSION_CLOSED); return;
+    case SESSION_GONE: session_free(s); return;
+    case SESSION_OPEN:
+    case SESSION_DRAINING:
+    case SESSION_CLOSED: return;
+    }
+}

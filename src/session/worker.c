@@ -1,0 +1,154 @@
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "session/inside.h"
+
+#define SETTLE_BYTES 65536u /* of the inbox, dealt with before the posters are told */
+
+struct session_worker *session_worker_new(const struct session_worker_spec *spec)
+{
+    struct session_worker *w = mem_zero(sizeof *w);
+
+    w->spec = *spec;
+    w->limits = (struct outq_limits){(size_t)spec->config->limits.queue_bytes,
+                                     spec->config->limits.queue_ms};
+    w->now = clock_ticks();
+    fanout_init(&w->fanout);
+    flush_init(&w->flush, &w->fanout);
+    map_init(&w->subscriptions);
+    map_init(&w->names);
+    map_init(&w->errands);
+    list_init(&w->sessions);
+    list_init(&w->ending);
+    request_parser_init(&w->parser);
+    buf_init(&w->topic, BUF_UNLIMITED); /* bounded by the channel's name and the rule */
+    buf_init(&w->out, BUF_UNLIMITED);   /* bounded by the answer of the bus */
+    w->ping = slip_new(frame_new(FRAME_PING, SPAN("")));
+    return w;
+}
+
+void session_worker_buses(struct session_worker *w, struct inbox *const *buses, unsigned count)
+{
+    w->buses = mem_alloc((count + 1) * sizeof(struct inbox *));
+    for (unsigned i = 0; i < count; i++)
+        w->buses[i] = buses[i];
+    w->bus_count = count;
+}
+
+void session_worker_free(struct session_worker *w)
+{
+    if (!w) return;
+    slip_unref(w->ping);
+    buf_free(&w->out);
+    buf_free(&w->topic);
+    request_parser_free(&w->parser);
+    map_done(&w->errands);
+    map_done(&w->names);
+    map_done(&w->subscriptions);
+    flush_done(&w->flush);
+    fanout_done(&w->fanout);
+    free(w->buses);
+    free(w);
+}
+
+uint64_t session_worker_count(const struct session_worker *w)
+{
+    return w->count;
+}
+
+uint64_t worker_number(struct session_worker *w)
+{
+    return ++w->last_number;
+}
+
+/* ---- mail ------------------------------------------------------------------------------------ */
+
+bool worker_post(struct session_worker *w, unsigned bus, struct inbox_item *item)
+{
+    return inbox_post(w->buses[bus], item);
+}
+
+void worker_tell(struct session_worker *w, unsigned bus, struct mail_leave *mail)
+{
+    inbox_force(w->buses[bus], &mail->item);
+}
+
+static void settle(struct session_worker *w, size_t bytes)
+{
+    if (!inbox_settle(w->spec.inbox, bytes)) return;
+    for (unsigned i = 0; i < w->bus_count; i++)
+        worker_tell(w, i, mail_leave_new(MAIL_DRAINED, w->spec.index, 0, false));
+}
+
+void session_worker_inbox(struct session_worker *w)
+{
+    struct inbox_item *item = inbox_take(w->spec.inbox), *next;
+    size_t bytes = 0;
+
+    w->now = clock_ticks();
+    for (; item; item = next) {
+        next = item->next;
+        bytes += item->bytes;
+        session_answer(w, item);
+        if (bytes < SETTLE_BYTES) continue;
+        settle(w, bytes);
+        bytes = 0;
+    }
+    if (bytes) settle(w, bytes);
+}
+
+/* ---- turn ------------------------------------------------------------------------------------ */
+
+static void settle_sessions(struct session_worker *w)
+{
+    struct list now;
+
+    /* What is listed anew while these are looked at is for the next turn, which comes with the
+     * event that it waits for. */
+    list_init(&now);
+    list_move(&now, &w->ending);
+    while (!list_empty(&now))
+        session_settle(LIST_ITEM(list_pop(&now), struct session, ending));
+}
+
+bool session_worker_turn(struct session_worker *w, unsigned slice)
+{
+    struct flush_node *n;
+
+    w->now = clock_ticks();
+    for (unsigned i = 0; i < slice && (n = flush_next(&w->flush)); i++)
+        session_flush(CONTAINER_OF(n, struct session, flush));
+    settle_sessions(w);
+    return flush_waiting(&w->flush);
+}
+
+/* ---- going away ------------------------------------------------------------------------------ */
+
+uint64_t worker_retry_after(const struct session_worker *w)
+{
+    return w->now < w->drain_end ? random_u64() % (w->drain_end - w->now + 1) : 0;
+}
+
+void session_worker_drain(struct session_worker *w, uint64_t window_ms)
+{
+    struct list *n;
+
+    w->now = clock_ticks();
+    w->draining = true;
+    w->drain_end = w->now + window_ms;
+    for (n = w->sessions.next; n != &w->sessions; n = n->next) {
+        uint64_t after = worker_retry_after(w);
+        session_goaway(LIST_ITEM(n, struct session, node), after, w->now + after);
+    }
+}
+
+void session_worker_finish(struct session_worker *w)
+{
+    struct list *n;
+
+    session_worker_inbox(w); /* answers that are here already are better than those made up */
+    for (n = w->sessions.next; n != &w->sessions; n = n->next)
+        session_cut(LIST_ITEM(n, struct session, node), CLOSE_RESTART);
+    settle_sessions(w);
+}

@@ -1,0 +1,29 @@
+/* The cases that are kept in files of their own; suite.c lists and runs them. */
+#ifndef CONTRACT_CASES_H
+#define CONTRACT_CASES_H
+
+/* cases_feed.c */
+void delivers_in_order_after_the_confirmation(void **state);
+void nothing_comes_after_unsubscribed(void **state);
+void feeds_may_be_ended_before_they_are_confirmed(void **state);
+void many_topics_do_not_mix(void **state);
+void payloads_stay_as_they_are(void **state);
+void keys_stay_as_they_are(void **state);
+void headers_stay_as_they_are(void **state);
+void a_tombstone_is_not_an_empty_payload(void **state);
+void refuses_a_partition_that_is_not_there(void **state);
+
+/* cases_log.c */
+void locates_the_ends(void **state);
+void locates_the_last(void **state);
+void locates_by_key(void **state);
+void locates_by_time(void **state);
+void locates_after_a_cursor(void **state);
+void tells_what_has_expired(void **state);
+void reads_in_pieces(void **state);
+void reads_one_key(void **state);
+void past_and_feed_join_exactly(void **state);
+void positions_survive_their_text(void **state);
+void broken_positions_are_refused(void **state);
+
+#endif

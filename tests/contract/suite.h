@@ -1,0 +1,28 @@
+/* The contract of include/wsbus/backend.h as test cases, for any backend on its real server.
+ *
+ * A backend adds one fixture file with a main() that calls contract_run(). Cases need a log
+ * (WSBUS_CAP_LOG) and skip what the fixture's capabilities lack; every topic they use is new, and
+ * must have one partition. */
+#ifndef CONTRACT_SUITE_H
+#define CONTRACT_SUITE_H
+
+#include <wsbus/backend.h>
+
+struct contract_fixture {
+    const char *name;
+    const struct wsbus_backend *backend;
+    unsigned caps;
+    const struct wsbus_value *rule; /* of the topics used; may be NULL */
+    /* Server up and down, once for the whole suite; 0, or -1. NULL: there is none. */
+    int (*start)(void);
+    void (*stop)(void);
+    /* The options of an instance. */
+    const struct wsbus_value *(*values)(void);
+    /* The options of an instance that keeps about `keep` messages of a topic. NULL: it cannot. */
+    const struct wsbus_value *(*values_short)(unsigned keep);
+};
+
+/* Runs all cases; the exit code of main(). */
+int contract_run(const struct contract_fixture *fixture);
+
+#endif

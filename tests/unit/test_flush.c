@@ -1,0 +1,170 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <string.h>
+
+#include "session/flush.h"
+
+struct fixture {
+    struct fanout fanout;
+    struct flush flush;
+    struct fan_member member[2];
+    struct fan_group *busy, *quiet;
+    struct flush_node node[10];
+};
+
+static int setup(void **state)
+{
+    static struct fixture f;
+
+    memset(&f, 0, sizeof f);
+    fanout_init(&f.fanout);
+    flush_init(&f.flush, &f.fanout);
+    for (int i = 0; i < 2; i++)
+        fanout_join(&f.fanout, (uint64_t)i, &f.member[i]);
+    f.busy = fanout_group(&f.fanout, 0);
+    f.quiet = fanout_group(&f.fanout, 1);
+    for (int i = 0; i < 10; i++)
+        flush_node_init(&f.node[i]);
+    *state = &f;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct fixture *f = *state;
+
+    assert_false(flush_waiting(&f->flush));
+    for (int i = 0; i < 2; i++)
+        fanout_leave(&f->fanout, &f->member[i]);
+    flush_done(&f->flush);
+    fanout_done(&f->fanout);
+    return 0;
+}
+
+static void expect_next(struct fixture *f, int i)
+{
+    assert_ptr_equal(flush_next(&f->flush), i < 0 ? NULL : &f->node[i]);
+}
+
+static void test_rotation(void **state)
+{
+    struct fixture *f = *state;
+
+    for (int i = 0; i < 5; i++)
+        flush_mark(&f->flush, &f->node[i], f->busy);
+    flush_mark(&f->flush, &f->node[6], f->quiet);
+    flush_mark(&f->flush, &f->node[8], NULL);
+    flush_mark(&f->flush, &f->node[9], NULL);
+    flush_mark(&f->flush, &f->node[9], NULL); /* once is enough */
+    const int order[] = {0, 6, 8, 1, 9, 2, 3, 4, -1};
+    for (size_t i = 0; i < sizeof order / sizeof *order; i++)
+        expect_next(f, order[i]);
+}
+
+static void test_moves_to_shorter_list(void **state)
+{
+    struct fixture *f = *state;
+
+    for (int i = 0; i < 6; i++)
+        flush_mark(&f->flush, &f->node[i], f->busy);
+    flush_mark(&f->flush, &f->node[5], f->quiet);
+    assert_ptr_equal(f->node[5].group, f->quiet);
+    assert_int_equal(f->busy->waiting_count, 5);
+    flush_mark(&f->flush, &f->node[4], f->quiet);
+    flush_mark(&f->flush, &f->node[3], f->quiet); /* not less than half as long any more */
+    assert_ptr_equal(f->node[3].group, f->busy);
+    flush_mark(&f->flush, &f->node[5], f->busy); /* never to a longer one */
+    assert_ptr_equal(f->node[5].group, f->quiet);
+    const int order[] = {0, 5, 1, 4, 2, 3, -1};
+    for (size_t i = 0; i < sizeof order / sizeof *order; i++)
+        expect_next(f, order[i]);
+}
+
+static void test_choked_waits_nowhere(void **state)
+{
+    struct fixture *f = *state;
+
+    f->node[0].choked = true;
+    flush_mark(&f->flush, &f->node[0], f->busy);
+    assert_false(flush_waiting(&f->flush));
+    f->node[0].choked = false;
+    flush_mark(&f->flush, &f->node[0], f->busy);
+    flush_drop(&f->flush, &f->node[0]);
+    flush_drop(&f->flush, &f->node[0]);
+    expect_next(f, -1);
+}
+
+/* A group whose members have left stays until its last session was written. */
+static void test_group_outlives_members(void **state)
+{
+    struct fixture *f = *state;
+
+    flush_mark(&f->flush, &f->node[0], f->busy);
+    fanout_leave(&f->fanout, &f->member[0]);
+    assert_non_null(fanout_group(&f->fanout, 0));
+    expect_next(f, 0);
+    assert_null(fanout_group(&f->fanout, 0));
+}
+
+/* ---- writes ---------------------------------------------------------------------------------- */
+
+static size_t written[8];
+static const unsigned char *last;
+static unsigned writes;
+
+static enum transport_result record(struct transport *t, const unsigned char *p, size_t n)
+{
+    (void)t;
+    last = p;
+    written[writes++ % 8] = n;
+    return TRANSPORT_CHOKED;
+}
+
+static void push(struct outq *q, size_t n)
+{
+    static char text[2 * FLUSH_GATHER];
+    struct slip *s = slip_new(frame_new(FRAME_BINARY, span_of(text, n)));
+
+    (void)outq_push(q, s, OUTQ_PACED, 0, (struct outq_limits){0, 0});
+    slip_unref(s);
+}
+
+static void test_gather(void **state)
+{
+    static const struct transport_ops ops = {.write = record};
+    const size_t sizes[] = {10, 20, 30000, 30000, 30000, 2 * FLUSH_GATHER, 5};
+    const size_t expected[] = {12 + 22 + 60008, 30004, 2 * FLUSH_GATHER + 10, 7};
+    struct transport t = {&ops};
+    struct fixture *f = *state;
+    struct outq q;
+
+    outq_init(&q);
+    writes = 0;
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        push(&q, sizes[i]);
+    for (size_t i = 0; i < sizeof expected / sizeof *expected; i++) {
+        const struct frame *first = outq_at(&q, 0);
+        bool direct = i > 0;
+        const unsigned char *bytes = first->bytes;
+        assert_int_equal(flush_write(&f->flush, &q, &t), TRANSPORT_CHOKED);
+        assert_int_equal(written[i], expected[i]);
+        assert_ptr_equal(last, direct ? bytes : f->flush.gather); /* one frame is not copied */
+    }
+    assert_true(outq_empty(&q));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_rotation, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_moves_to_shorter_list, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_choked_waits_nowhere, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_group_outlives_members, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_gather, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

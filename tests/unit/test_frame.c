@@ -1,0 +1,67 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "base/frame.h"
+
+static char big[70000];
+
+static void check(size_t n, uint32_t head, const unsigned char *bytes)
+{
+    struct frame *f = frame_new(FRAME_TEXT, span_of(big, n));
+    assert_int_equal(f->head, head);
+    assert_int_equal(f->len, head + n);
+    assert_memory_equal(f->bytes, bytes, head);
+    assert_true(span_eq(frame_payload(f), span_of(big, n)));
+    frame_unref(f);
+}
+
+static void header_is_as_short_as_it_may_be(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof(big); i++)
+        big[i] = (char)i;
+    check(0, 2, (const unsigned char[]){0x81, 0});
+    check(125, 2, (const unsigned char[]){0x81, 125});
+    check(126, 4, (const unsigned char[]){0x81, 126, 0, 126});
+    check(65535, 4, (const unsigned char[]){0x81, 126, 0xff, 0xff});
+    check(65536, 10, (const unsigned char[]){0x81, 127, 0, 0, 0, 0, 0, 1, 0, 0});
+}
+
+static void opcode_is_in_the_first_byte(void **state)
+{
+    (void)state;
+    struct frame *f = frame_new(FRAME_PING, SPAN("x"));
+    assert_int_equal(f->bytes[0], 0x89);
+    frame_unref(f);
+    f = frame_new(FRAME_BINARY, SPAN("x"));
+    assert_int_equal(f->bytes[0], 0x82);
+    frame_unref(f);
+}
+
+static void lives_until_the_last_slip_is_gone(void **state)
+{
+    (void)state;
+    struct frame *f = frame_new(FRAME_TEXT, SPAN("hello"));
+    struct slip *a = slip_new(frame_ref(f));
+    struct slip *b = slip_new(f);
+    slip_ref(a);
+    slip_unref(a);
+    slip_unref(b);
+    assert_true(span_eq(frame_payload(a->frame), SPAN("hello")));
+    slip_unref(a);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(header_is_as_short_as_it_may_be),
+        cmocka_unit_test(opcode_is_in_the_first_byte),
+        cmocka_unit_test(lives_until_the_last_slip_is_gone),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
