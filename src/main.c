@@ -132,9 +132,9 @@ static int start(struct program *p, unsigned workers)
     if (!p->routes) return cannot(err);
     p->access = access_new(&p->config, err, sizeof(err));
     if (!p->access) return cannot(err);
-    count_connections(p);
     if (listen_open(&p->config, workers, &p->listeners, err, sizeof(err)) < 0) return cannot(err);
     p->listener_count = workers * p->config.listen_count;
+    count_connections(p); /* before libwebsockets sizes its tables */
     if (make_workers(p, workers, err, sizeof(err)) < 0) return cannot(err);
     p->hub = hub_start(&p->config, p->inboxes, p->worker_count, err, sizeof(err));
     if (!p->hub) return cannot(err);

@@ -109,8 +109,9 @@ static void on_turn(uv_prepare_t *p)
 static void on_last(struct timer *t)
 {
     struct worker *w = CONTAINER_OF(t, struct worker, last);
-    log_warn(log_event("stop_deadline"), log_i("worker", w->index),
-             log_i("connections", atomic_load(&w->edge.count)));
+    if (!list_empty(&w->edge.conns))
+        log_warn(log_event("stop_deadline"), log_i("worker", w->index),
+                 log_i("connections", atomic_load(&w->edge.count)));
     close_down(w);
 }
 

@@ -327,6 +327,8 @@ struct hub_bus *bus_start(const struct hub_bus_spec *spec, char *err, size_t err
     b->backend = spec->bus->backend;
     b->workers = spec->workers;
     b->worker_count = spec->worker_count;
+    /* Workers know channels of all buses by these numbers: no two buses may use the same. */
+    b->last_number = (uint64_t)spec->index << 48;
     map_init(&b->feeds);
     map_init(&b->tokens);
     map_init(&b->tokens_of_feeds);

@@ -8,6 +8,7 @@
 struct hub_bus_spec {
     const struct config *config;
     const struct config_bus *bus;
+    unsigned index; /* of the bus */
     struct inbox *const *workers;
     unsigned worker_count;
 };

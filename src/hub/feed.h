@@ -58,7 +58,7 @@ struct hub_bus {
     struct map tokens;          /* struct pending by token */
     struct map tokens_of_feeds; /* struct feed by the token of its upstream subscription */
     struct map followers;       /* by (worker, id) */
-    uint64_t last_number;       /* of tokens and channels */
+    uint64_t last_number;       /* of tokens and channels; the bus in its highest bits */
     struct buf text, scratch;   /* a frame's payload; anything else */
     struct target *targets;     /* of the message in hand */
     size_t target_size;

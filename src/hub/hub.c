@@ -17,7 +17,11 @@ struct hub *hub_start(const struct config *config, struct inbox *const *workers,
 
     h->buses = mem_zero((config->bus_count + 1) * sizeof(struct hub_bus *));
     for (; h->count < config->bus_count; h->count++) {
-        struct hub_bus_spec spec = {config, &config->buses[h->count], workers, worker_count};
+        struct hub_bus_spec spec = {.config = config,
+                                    .bus = &config->buses[h->count],
+                                    .index = h->count,
+                                    .workers = workers,
+                                    .worker_count = worker_count};
         h->buses[h->count] = bus_start(&spec, err, err_size);
         if (h->buses[h->count]) continue;
         hub_stop(h, 0);

@@ -2,7 +2,7 @@
  *
  * Every item is one heap allocation that the receiver frees with mail_free(). Spans point into
  * the item itself. A worker is named by its index, a subscription and a request by numbers that
- * the worker never uses twice; a channel by a number that its bus never uses twice. Nothing is
+ * the worker never uses twice; a channel by a number that no bus uses twice. Nothing is
  * ever matched by name, so an answer that comes late can only find what it belongs to. */
 #ifndef HUB_MAIL_H
 #define HUB_MAIL_H
