@@ -24,7 +24,8 @@ struct session_worker *session_worker_new(const struct session_worker_spec *spec
     request_parser_init(&w->parser);
     buf_init(&w->topic, BUF_UNLIMITED); /* bounded by the channel's name and the rule */
     buf_init(&w->out, BUF_UNLIMITED);   /* bounded by the answer of the bus */
-    w->ping = slip_new(frame_new(FRAME_PING, SPAN("")));
+    /* With a payload: libwebsockets 4.1 never tells of a pong that has none. */
+    w->ping = slip_new(frame_new(FRAME_PING, SPAN(".")));
     return w;
 }
 

@@ -178,11 +178,12 @@ class Raw:
             return dict(json.loads(payload))
 
     def close_code(self) -> int:
-        """Reads on until the close frame; 1006 if the connection ends without."""
+        """Reads on until the close frame. 1006: the connection ended without; 1005: no code."""
         try:
             while True:
                 opcode, payload = self.read_frame()
                 if opcode == CLOSE:
+                    assert len(payload) != 1, "a close frame of one octet"
                     return int(struct.unpack("!H", payload[:2])[0]) if payload else 1005
         except ConnectionError:
             return 1006

@@ -73,8 +73,8 @@ def split(pos: str) -> tuple[str, int]:
 
 
 def place(cursor: list[str]) -> int:
-    (pos,) = cursor
-    return split(pos)[1]
+    """The place that a cursor names; the empty one is before everything."""
+    return split(cursor[0])[1] if cursor else 0
 
 
 # ---- publishers

@@ -93,8 +93,8 @@ def test_unknown_type_and_channel(raw: Raw) -> None:
 
 
 def test_1_mib_of_text(raw: Raw) -> None:
-    """The frame is over its limit as soon as its length is known."""
-    raw.send(encode(TEXT, b"", length=1 << 20))
+    """The frame is over its limit as soon as its length is known: it need not come whole."""
+    raw.send(encode(TEXT, b"x", length=1 << 20))
     assert raw.close_code() == 1009
 
 
@@ -117,13 +117,13 @@ def test_fragments_over_the_limit(raw: Raw) -> None:
 
 
 def test_length_of_63_bits(raw: Raw) -> None:
-    raw.send(encode(TEXT, b"", length=2**63 - 1))
+    raw.send(encode(TEXT, b"x", length=2**63 - 1))
     assert raw.close_code() == 1009
 
 
 def test_length_of_64_bits(raw: Raw) -> None:
-    raw.send(encode(TEXT, b"", length=2**64 - 1))
-    assert raw.close_code() in (1002, 1009)
+    raw.send(encode(TEXT, b"x", length=2**64 - 1))
+    assert raw.close_code() in (1002, 1009, 1006)
 
 
 # ---- UTF-8
@@ -271,7 +271,9 @@ def test_handshake_and_first_frames_in_one_segment(server: Server) -> None:
 )  # fmt: skip
 def test_close(raw: Raw, payload: bytes, codes: tuple[int, ...]) -> None:
     raw.frame(CLOSE, payload)
-    assert raw.close_code() in (*codes, 1006 if codes[0] == 1002 else codes[0])
+    # A broken close frame may be answered by the end of the connection alone.
+    broken = {1002, 1007} & set(codes)
+    assert raw.close_code() in (*codes, *([1006] if broken else []))
     assert raw.closed()
 
 

@@ -133,7 +133,7 @@ def test_method_not_allowed(server: Server, method: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/nope", "/ws/", "/ws/x", "/wsx", "/WS", "/livez/x", "/sse", "/poll", "/ticket", "/sse?channel=plain.a", "//ws", "/../etc/passwd", "/%2e%2e/%2e%2e/etc/passwd"]
+    "path", ["/nope", "/ws/", "/ws/x", "/wsx", "/WS", "/livez/x", "/sse", "/poll", "/ticket", "/sse?channel=plain.a", "/../etc/passwd", "/%2e%2e/%2e%2e/etc/passwd"]
 )  # fmt: skip
 def test_not_found(server: Server, path: str) -> None:
     assert get(server, path).status in (

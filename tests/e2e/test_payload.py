@@ -181,12 +181,13 @@ def test_headers(client: Client, channel: str, headers: dict[str, str]) -> None:
     assert frame["headers"] == headers and frame["data"] == 1
 
 
-def test_of_a_repeated_header_the_last_counts(client: Client, channel: str) -> None:
-    client.subscribe(channel)
+def test_header_given_twice(client: Client, channel: str) -> None:
+    """Refused like any other name given twice; nothing is published."""
     client.send(
         f'{{"type":"publish","channel":"{channel}","headers":{{"a":"1","b":"x","a":"2"}},"data":1}}'
     )
-    assert client.next("message")["headers"] == {"a": "2", "b": "x"}
+    assert client.next("error", channel)["code"] == "bad_request"
+    assert client.history(channel)["messages"] == []
 
 
 @pytest.mark.parametrize(

@@ -96,7 +96,7 @@ def test_limit(start: Start, connect: Connect) -> None:
         gap = client.next("gap", "plain.a")
         assert gap["reason"] == "limit"
         assert gap["until"] == [positions[149]]
-        assert ordinal(gap["after"][0]) <= 100
+        assert gap["after"] == [] or ordinal(gap["after"][0]) <= 100
         assert data(client.messages("plain.a", 50)) == list(range(151, 201))
         client.next("live")
         client.unsubscribe("plain.a")
