@@ -35,10 +35,8 @@ struct bus_thread *bus_thread_start(const struct bus_thread_spec *spec, char *er
  * deadline_ms, then waits for the thread's end. From the call of close() on bus_thread_instance()
  * is NULL; items are still handed over. */
 void bus_thread_stop(struct bus_thread *t, uint64_t deadline_ms);
-/* After bus_thread_stop(), when nobody posts any more. Hands over what was posted since. */
-void bus_thread_free(struct bus_thread *t);
 /* After bus_thread_stop(), when nobody posts any more; until then posting to the inbox of a stopped
- * thread is harmless (nothing takes the items). */
+ * thread is harmless. Hands over what was posted since. */
 void bus_thread_free(struct bus_thread *t);
 
 void *bus_thread_handler(const struct wsbus_host *host); /* the `handler` of the spec */

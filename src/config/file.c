@@ -61,7 +61,7 @@ static struct node *parse(struct load *l, struct source *s)
         return NULL;
     }
     struct node *root = tree_parse(json, s, &l->problems);
-    if (root->kind == NODE_OBJECT) return root;
+    if (!root || root->kind == NODE_OBJECT) return root;
     problem_add(&l->problems, root->at, NULL, "must be an object, not %s", node_kind_name(root));
     return NULL;
 }

@@ -35,7 +35,7 @@ struct node *node_new(struct arena *a, enum node_kind kind, struct place at);
 const char *node_kind_name(const struct node *n); /* "a string", for messages */
 
 /* JSON that json_check() has accepted. Duplicate members and strings with NUL or a lone surrogate
- * become problems. */
+ * (which are empty in the tree) become problems. NULL, and told, if the JSON library refuses it. */
 struct node *tree_parse(struct span json, const struct source *source, struct problems *ps);
 /* A value of the command line or the environment: JSON where it begins like an object, a list or a
  * string and is valid (with comments and trailing commas); `null`; else plain text. */

@@ -83,26 +83,63 @@ static int health(struct conn *c, bool good, const char *bad)
     return http_send(c, &a);
 }
 
+static int live(struct conn *c)
+{
+    return health(c, true, NULL);
+}
+
+static int readiness(struct conn *c)
+{
+    return health(c, ready(c->edge), "Not ready: draining, or no bus is up.");
+}
+
+static int no_upgrade(struct conn *c)
+{
+    static const struct http_answer a = {
+        426, "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n",
+        "This is the place for WebSocket connections: ask for an upgrade to websocket."};
+    return http_send(c, &a);
+}
+
+struct place {
+    const char *path;
+    int (*answer)(struct conn *c);
+};
+
+static const struct place *place_find(const char *path)
+{
+    static const struct place places[] = {
+        {"/", greet},
+        {"/ws", no_upgrade},
+        {"/livez", live},
+        {"/readyz", readiness},
+    };
+
+    for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++)
+        if (strcmp(places[i].path, path) == 0) return &places[i];
+    return NULL;
+}
+
 int http_request(struct conn *c)
 {
     static const struct http_answer no_method = {405, "Allow: GET, HEAD\r\n",
                                                  "Only GET is possible here."};
-    static const struct http_answer no_upgrade = {
-        426, "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n",
-        "This is the place for WebSocket connections: ask for an upgrade to websocket."};
     static const struct http_answer not_found = {404, NULL, "There is nothing at this path."};
     static const struct http_answer too_long = {400, NULL, "The path is too long."};
     char path[1024] = "";
-    bool head = lws_hdr_total_length(c->wsi, WSI_TOKEN_HEAD_URI) > 0;
-    enum lws_token_indexes where = head ? WSI_TOKEN_HEAD_URI : WSI_TOKEN_GET_URI;
-    if (lws_hdr_total_length(c->wsi, where) <= 0) return http_send(c, &no_method);
-    if (lws_hdr_copy(c->wsi, path, sizeof(path), where) < 0) return http_send(c, &too_long);
-    if (strcmp(path, "/") == 0) return greet(c);
-    if (strcmp(path, "/livez") == 0) return health(c, true, NULL);
-    if (strcmp(path, "/readyz") == 0)
-        return health(c, ready(c->edge), "Not ready: draining, or no bus is up.");
-    if (strcmp(path, "/ws") == 0) return http_send(c, &no_upgrade);
-    return http_send(c, &not_found);
+    char *uri = NULL;
+    int len = 0;
+    /* The method's place in libwebsockets' own list; below 0: none that it knows. */
+    int method = lws_http_get_uri_and_method(c->wsi, &uri, &len);
+    if (method < 0 || !uri) return http_send(c, &no_method);
+    if ((size_t)len >= sizeof(path)) return http_send(c, &too_long);
+    memcpy(path, uri, (size_t)len);
+    const struct place *place = place_find(path);
+    if (!place) return http_send(c, &not_found);
+    if (lws_hdr_total_length(c->wsi, WSI_TOKEN_GET_URI) <= 0 &&
+        lws_hdr_total_length(c->wsi, WSI_TOKEN_HEAD_URI) <= 0)
+        return http_send(c, &no_method);
+    return place->answer(c);
 }
 
 int http_garbage(struct conn *c)

@@ -54,7 +54,8 @@ static bool may_read(struct session *s, const struct request *r, const struct ro
     if (past && !route->rule->history)
         return refuse(s, r, ERR_FORBIDDEN, "The history of this channel is not open.");
     if (r->has_filter) return refuse(s, r, ERR_UNSUPPORTED, "Filters are not supported yet.");
-    if (r->policy.p) return refuse(s, r, ERR_UNSUPPORTED, "Policies are not supported yet.");
+    if (r->policy.p || r->has_interval)
+        return refuse(s, r, ERR_UNSUPPORTED, "Policies are not supported yet.");
     if (from == FROM_SNAPSHOT)
         return refuse(s, r, ERR_UNSUPPORTED, "Snapshots are not supported yet.");
     if (past && !(route->caps & WSBUS_CAP_LOG))

@@ -217,8 +217,8 @@ def test_ping_within_fragments(raw: Raw) -> None:
     raw.frame(TEXT, b'{"type":"ping",', fin=False)
     raw.frame(PING, b"x")
     raw.frame(CONT, b'"id":1}')
-    assert raw.read_frame() == (PONG, b"x")
-    assert raw.json() == {"type": "pong", "id": 1}
+    answers = [raw.read_frame(), raw.read_frame()]
+    assert sorted(answers) == [(TEXT, b'{"type":"pong","id":1}'), (PONG, b"x")]
 
 
 def test_fragments_of_one_octet(raw: Raw) -> None:

@@ -3,6 +3,7 @@
 
 #include "base/json_scan.h"
 #include "bus/registry.h"
+#include "config/document.h"
 
 #define M "\"buses\":{\"m\":{\"type\":\"memory\"}}"
 
@@ -252,6 +253,25 @@ static void test_print(void **state)
     fix_done(&f);
 }
 
+static void test_document(void **state)
+{
+    (void)state;
+    struct buf b;
+    buf_init(&b, BUF_UNLIMITED);
+    cJSON *root = document_new();
+    document_int(root, "a", INT64_MIN);
+    document_int(root, "b", 9007199254740993);
+    document_int(root, "c", 1234567890123450);
+    document_object(root, "d\"");
+    document_string(document_list(root, "e"), NULL, "\n\x01\xc3\xa4/");
+    document_print(root, &b);
+    char *text = buf_steal(&b);
+    assert_string_equal(text, "{\n\t\"a\":\t-9223372036854775808,\n\t\"b\":\t9007199254740993,\n"
+                              "\t\"c\":\t1234567890123450,\n\t\"d\\\"\":\t{\n\t},\n"
+                              "\t\"e\":\t[\"\\n\\u0001\xc3\xa4/\"]\n}\n");
+    free(text);
+}
+
 /* With the backends that are really there: the built-in default and the example. */
 static void test_real(void **state)
 {
@@ -292,7 +312,8 @@ int main(void)
         cmocka_unit_test(test_defaults), cmocka_unit_test(test_file),
         cmocka_unit_test(test_order),    cmocka_unit_test(test_exact),
         cmocka_unit_test(test_urls),     cmocka_unit_test(test_actions),
-        cmocka_unit_test(test_print),    cmocka_unit_test(test_real),
+        cmocka_unit_test(test_print),    cmocka_unit_test(test_document),
+        cmocka_unit_test(test_real),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

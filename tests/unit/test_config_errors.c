@@ -92,6 +92,42 @@ static void test_syntax(void **state)
     }
 }
 
+/* What the JSON library would refuse or cut short hides nothing of the rest. */
+static void test_unfit(void **state)
+{
+    (void)state;
+    expect_lines(
+        "{" M ",\n\"worker\\u0000s\":1,\n\"limits\":{\"errors\":\"\\\"\\udc00\", \"history\":"
+        "1000000000000000000000000000000000000000000000000000000000000000},\n"
+        "\"listen\":[\"\\ud83d\\ude00\",\"\\ud83d\\u0041\"],\n\"drian\":1}",
+        FIX_ARGS("F:2:1: a string with a NUL character\n", "F:2:1: unknown option\n",
+                 "F:3:20: limits.errors: a string with half of a surrogate pair\n",
+                 "F:3:20: limits.errors: must be a whole number",
+                 "F:3:42: limits.history: 100000000000000000000000000000000000000000000000000000000"
+                 "0000000 is no whole number of 64 bits\n",
+                 "F:4:11: listen: \"\xf0\x9f\x98\x80\" has no port",
+                 "F:4:26: listen.1: a string with half of a surrogate pair\n",
+                 "F:4:26: listen: ", "F:5:1: drian: unknown option; did you mean \"drain\"?\n"));
+    fix_wrong(NULL, FIX_ARGS("--set", "log.level=\"\\ud800\"", "memory:"), NULL,
+              "--set log.level: a string with half of a surrogate pair\n"
+              "--set log.level: log.level: must be \"error\", \"warn\", \"info\" or \"debug\", not "
+              "\"\"\n");
+}
+
+/* As deep as json_check() lets it be, and one more. */
+static void test_nesting(void **state)
+{
+    (void)state;
+    for (size_t levels = 511; levels <= 512; levels++) {
+        char file[1200] = "{\"x\":";
+        memset(file + 5, '[', levels);
+        memset(file + 5 + levels, ']', levels);
+        strcpy(file + 5 + 2 * levels, "," M "}");
+        expect_lines(file, FIX_ARGS(levels == 511 ? "F:1:2: x: unknown option\n"
+                                                  : "F:1:517: not JSON: nested too deep\n"));
+    }
+}
+
 static void test_values(void **state)
 {
     (void)state;
@@ -327,6 +363,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_ten),    cmocka_unit_test(test_syntax),
+        cmocka_unit_test(test_unfit),  cmocka_unit_test(test_nesting),
         cmocka_unit_test(test_values), cmocka_unit_test(test_unsupported),
         cmocka_unit_test(test_listen), cmocka_unit_test(test_buses),
         cmocka_unit_test(test_rules),  cmocka_unit_test(test_environment),

@@ -38,7 +38,7 @@ static void pages_free(struct pages *p)
 static void expect_row(const struct pages *p, const char *prefix, const struct wsbus_option *o)
 {
     char text[128];
-    snprintf(text, sizeof text, "\"%s\": {", o->name);
+    snprintf(text, sizeof text, "\"%s\":\t{", o->name);
     if (!strstr(p->schema, text)) fail_msg("not in the schema: %s", o->name);
     snprintf(text, sizeof text, "  %s%s ", prefix, o->name);
     if (!strstr(p->help, text)) fail_msg("not in --help: %s%s", prefix, o->name);
