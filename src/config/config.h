@@ -74,7 +74,6 @@ struct config {
         uint64_t pong_ms;     /* no sign of life for ping_ms + pong_ms: 4001 */
         uint64_t errors;      /* in 10 s, before 4501 */
         uint64_t send_buffer; /* SO_SNDBUF; 0: the kernel's */
-        uint64_t memory_bytes;
     } limits;
 
     struct {
@@ -87,9 +86,6 @@ struct config {
     uint64_t bus_wait; /* ms a subscribe or history waits for a bus */
     uint64_t linger;   /* ms a feed lives on after its last subscriber */
     uint64_t drain;    /* ms between SIGTERM and the end, at most */
-
-    bool web_demo;
-    const char *web_root;
 
     enum log_level log_level;
     enum log_format log_format;

@@ -60,6 +60,7 @@ bool load_refused(struct load *l, const char *refusals, const struct node *membe
     if (!option_refused(refusals, member->name)) return false;
     bool asks_nothing = member->kind == NODE_NULL ||
                         (member->kind == NODE_BOOL && !member->boolean) ||
+                        (member->kind == NODE_NUMBER && strcmp(member->text, "0") == 0) ||
                         (member->kind == NODE_LIST && !member->child);
     if (!asks_nothing)
         problem_add(&l->problems, member->name_at,

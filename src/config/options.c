@@ -98,25 +98,19 @@ const struct option_row option_rows[] = {
             "Wrong frames of one connection in 10 s, before it is closed"),
     ROW_U64(limits, send_buffer, "0", 0, GIB,
             "The kernel's send buffer of a socket, in bytes; 0: as the kernel has it"),
-    ROW_U64(limits, memory_bytes, "0", 0, 1024 * GIB,
-            "What may wait for all clients together, in bytes; 0: no such bound"),
 
     ROW_U64(replay, ring_messages, "1000", 0, 10000000,
             "Newest messages of a topic that are kept ready"),
     ROW_U64(replay, ring_bytes, "4194304", 0, 16 * GIB, "The same in bytes"),
     ROW_U64(replay, ring_keys, "10000", 0, 10000000,
             "Keys of a topic whose newest message is kept ready beyond that"),
-    ROW_U64(replay, readers, "4", 1, 1000, "Reads of a bus's past at the same time"),
+    ROW_U64(replay, readers, "4", 1, 1000, "Reads of a bus's past at the same time (a bus in memory needs none)"),
     ROW_U64(replay, max_messages, "100000", 1, 1000000000, "Messages that one replay may send"),
-
-    {.section = "web", .option = {"demo", WSBUS_BOOL, "false", 0, 0, NULL, 0,
-        "Serve the demo pages at /"},
-     .land = LAND_BOOL, .offset = AT(web_demo)},
 
     {.section = "log", .option = {"level", WSBUS_ENUM, "info", 0, 0, levels, WSBUS_RELOAD,
         "Least important lines to write"},
      .land = LAND_ENUM, .offset = AT(log_level)},
-    {.section = "log", .option = {"format", WSBUS_ENUM, "logfmt", 0, 0, formats, 0,
+    {.section = "log", .option = {"format", WSBUS_ENUM, "logfmt", 0, 0, formats, WSBUS_RELOAD,
         "Form of the lines"},
      .land = LAND_ENUM, .offset = AT(log_format)},
     {.section = NULL},
@@ -153,10 +147,16 @@ const struct wsbus_option option_rule[] = {
 /* clang-format on */
 
 const struct option_refusal option_refusals[] = {
-    {"", "admin"},           {"access", "jwt"},
-    {"web", "root"},         {"listen", "tls"},
-    {"listen", "client_ca"}, {"listen", "proxy_protocol"},
-    {"channels", "policy"},  {NULL, NULL},
+    {"", "admin"},
+    {"access", "jwt"},
+    {"web", "root"},
+    {"web", "demo"},
+    {"limits", "memory_bytes"},
+    {"listen", "tls"},
+    {"listen", "client_ca"},
+    {"listen", "proxy_protocol"},
+    {"channels", "policy"},
+    {NULL, NULL},
 };
 
 bool option_refused(const char *section, const char *name)

@@ -188,7 +188,7 @@ def test_did_you_mean() -> None:
         "workers=-1",
         "workers=99999999999999999999",
         "limits.message_bytes=0x10",
-        "web.demo=maybe",
+        "channels.0.publish=maybe",
         "listen=",
         "listen=nonsense",
         "listen=127.0.0.1:65536",

@@ -31,6 +31,21 @@ class Shared:
     stop: Any
 
 
+def check_closes(log: str, figures: Counter[str]) -> None:
+    """The daemon closed nobody but slow readers, and cut off only who outlasted its close.
+
+    A reader has some seconds to take what is on its way to it, with the close frame at the end;
+    after that the connection ends without one. Every 1006 must be such a case by the log.
+    """
+    lines = log.splitlines()
+    closing = [line for line in lines if "event=session_closing" in line]
+    assert all(" code=4000 " in line for line in closing), closing
+    timeouts = sum("event=timeout" in line and "waiting_for=close" in line for line in lines)
+    cut = figures["closed with 1006"]
+    assert cut <= timeouts, f"{cut} connections were cut off, {timeouts} of them by a timeout"
+    assert cut + figures["closed with 4000"] <= len(closing), figures
+
+
 @pytest.mark.timeout(1500)
 def test_splice(start: Start, capsys: pytest.CaptureFixture[str]) -> None:
     seed = int(os.environ.get("WSBUS_TEST_SEED") or random.SystemRandom().getrandbits(32))
@@ -38,6 +53,7 @@ def test_splice(start: Start, capsys: pytest.CaptureFixture[str]) -> None:
         workers=3,
         buses={"m": {"type": "memory", "history": HISTORY}},
         limits={"queue_bytes": 65536, "send_buffer": 16384},
+        log={"level": "debug"},
     )
     special = start(settings)
     plan = splice_load.Plan(
@@ -108,4 +124,5 @@ def test_splice(start: Start, capsys: pytest.CaptureFixture[str]) -> None:
             pytrace=False,
         )
     assert figures["deliveries"] >= DELIVERIES
+    check_closes(special.log(), figures)
     assert all(figures[f"from {kind}"] for kind in ("now", "after", "last", "earliest"))

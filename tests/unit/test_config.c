@@ -29,7 +29,6 @@ static void test_defaults(void **state)
     assert_int_equal(c->drain, 10000);
     assert_int_equal(c->log_level, LOG_INFO);
     assert_int_equal(c->log_format, LOG_LOGFMT);
-    assert_false(c->web_demo);
     assert_false(c->access.given);
     assert_null(c->access.origins.list);
     assert_int_equal(c->rule_count, 1);
@@ -58,7 +57,7 @@ static void test_file(void **state)
         "\"publish\":false},{\"match\":\"**\",\"bus\":\"r\",\"kind\":\"stream\",\"key\":\"k\","
         "\"history\":false},],"
         "\"access\":{\"origins\":[\"https://a.example\"],\"anonymous\":{\"publish\":[]}},"
-        "\"log\":{\"level\":\"debug\",\"format\":\"json\"},\"web\":{\"demo\":true},/* x */}",
+        "\"log\":{\"level\":\"debug\",\"format\":\"json\"},\"web\":{\"demo\":false},/* x */}",
         NULL, NULL);
     const struct config *c = &f.config;
     assert_int_equal(c->listen_count, 3);
@@ -88,7 +87,6 @@ static void test_file(void **state)
     assert_non_null(c->access.publish.list);
     assert_int_equal(c->log_level, LOG_DEBUG);
     assert_int_equal(c->log_format, LOG_JSON);
-    assert_true(c->web_demo);
     fix_done(&f);
 }
 
@@ -141,8 +139,8 @@ static void test_exact(void **state)
 {
     (void)state;
     struct fix f;
-    fix_ok(&f, "{" M ",\"limits\":{\"memory_bytes\":1099511627775}}", NULL, NULL);
-    assert_int_equal(f.config.limits.memory_bytes, 1099511627775);
+    fix_ok(&f, "{" M ",\"limits\":{\"inbox_bytes\":1073741823}}", NULL, NULL);
+    assert_int_equal(f.config.limits.inbox_bytes, 1073741823);
     fix_done(&f);
 }
 
@@ -286,7 +284,6 @@ static void test_real(void **state)
     if (result < 0) fail_msg("%.*s", (int)errors.n, errors.p);
     assert_int_equal(c.bus_count, 1);
     assert_string_equal(c.buses[0].name, "demo");
-    assert_true(c.web_demo);
     assert_int_equal(c.rule_count, 2);
     assert_string_equal(c.rules[0].key, "{symbol}");
     assert_false(c.rules[0].publish);
