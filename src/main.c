@@ -174,7 +174,8 @@ static void reload(struct program *p)
     buf_init(&errors, BUF_UNLIMITED);
     buf_init(&before, BUF_UNLIMITED);
     buf_init(&after, BUF_UNLIMITED);
-    if (config_load(p->argc, p->argv, environ, bus_registry, &fresh, &action, &errors) < 0) {
+    const struct config_input in = {p->argc, p->argv, environ, bus_registry};
+    if (config_load(&in, &fresh, &action, &errors) < 0) {
         log_error(log_event("reload_failed"), log_span("mistakes", buf_view(&errors)));
         buf_free(&errors);
         return;
@@ -292,7 +293,8 @@ int main(int argc, char **argv)
     enum config_action action;
     struct buf errors;
     buf_init(&errors, BUF_UNLIMITED);
-    if (config_load(argc, argv, environ, bus_registry, &p.config, &action, &errors) < 0) {
+    const struct config_input in = {argc, argv, environ, bus_registry};
+    if (config_load(&in, &p.config, &action, &errors) < 0) {
         print_buf(&errors, stderr);
         return EXIT_WRONG_USE;
     }

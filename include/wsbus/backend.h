@@ -52,9 +52,9 @@ enum wsbus_cap {
 /* How a request ended. Each is one error code of the wire protocol (named where they differ). */
 enum wsbus_status {
     WSBUS_OK = 0,
-    WSBUS_BAD_REQUEST,     /* for instance a partition that the topic does not have */
-    WSBUS_UNKNOWN_TOPIC,   /* `unknown_channel`: the bus says that there is no such topic */
-    WSBUS_FORBIDDEN,       /* the bus's own authorisation said no */
+    WSBUS_BAD_REQUEST,   /* for instance a partition that the topic does not have */
+    WSBUS_UNKNOWN_TOPIC, /* `unknown_channel`: the bus says that there is no such topic */
+    WSBUS_FORBIDDEN,     /* the bus's own authorisation said no */
     WSBUS_TOO_LARGE,
     WSBUS_UNSUPPORTED,
     WSBUS_BUSY,            /* a queue is full; the same request may be made again later */
@@ -85,7 +85,7 @@ struct wsbus_cursor {
     struct wsbus_pos pos[];
 };
 
-#define WSBUS_POS_TEXT_MAX 64   /* longest position text of any backend, with the NUL */
+#define WSBUS_POS_TEXT_MAX 64 /* longest position text of any backend, with the NUL */
 #define WSBUS_PARTITIONS_MAX 1024
 
 /* ---- messages ------------------------------------------------------------------------------- */
@@ -102,14 +102,14 @@ struct wsbus_header {
 struct wsbus_message {
     uint32_t refs;
     uint32_t header_count;
-    struct wsbus_pos pos;   /* zero on a bus without a log */
-    int64_t ts;             /* milliseconds since the Unix epoch */
-    const char *key;        /* NULL: the message has no key (an empty key is not NULL) */
-    const char *payload;    /* NULL: a tombstone (an empty payload is not NULL) */
+    struct wsbus_pos pos; /* zero on a bus without a log */
+    int64_t ts;           /* milliseconds since the Unix epoch */
+    const char *key;      /* NULL: the message has no key (an empty key is not NULL) */
+    const char *payload;  /* NULL: a tombstone (an empty payload is not NULL) */
     uint32_t key_len;
     uint32_t payload_len;
     const struct wsbus_header *headers;
-    uint32_t size;          /* of the whole allocation: what it costs in a ring */
+    uint32_t size; /* of the whole allocation: what it costs in a ring */
 };
 
 /* Copies everything that `from` points to (refs and size are ignored) into one new allocation
@@ -121,34 +121,34 @@ void wsbus_message_unref(struct wsbus_message *m); /* NULL is fine */
 /* ---- options -------------------------------------------------------------------------------- */
 
 enum wsbus_type {
-    WSBUS_BOOL,     /* true, false */
-    WSBUS_INT,      /* whole number in min..max */
+    WSBUS_BOOL, /* true, false */
+    WSBUS_INT,  /* whole number in min..max */
     WSBUS_STRING,
-    WSBUS_ENUM,     /* one of `choices` */
-    WSBUS_LIST,     /* strings; a lone string is a list of one */
-    WSBUS_MAP,      /* object of strings, numbers and booleans (all given as text) */
+    WSBUS_ENUM, /* one of `choices` */
+    WSBUS_LIST, /* strings; a lone string is a list of one */
+    WSBUS_MAP,  /* object of strings, numbers and booleans (all given as text) */
 };
 
 enum wsbus_option_flag {
-    WSBUS_RELOAD = 1 << 0,   /* may change at SIGHUP */
-    WSBUS_SECRET = 1 << 1,   /* never printed */
+    WSBUS_RELOAD = 1 << 0, /* may change at SIGHUP */
+    WSBUS_SECRET = 1 << 1, /* never printed */
     WSBUS_REQUIRED = 1 << 2,
 };
 
 /* One row makes the parser, the WSBUS_… variable, --help, the JSON Schema and the manual. */
 struct wsbus_option {
-    const char *name;           /* as in the file, for instance "history" */
+    const char *name; /* as in the file, for instance "history" */
     enum wsbus_type type;
     const char *fallback;       /* default, as text; NULL: none (string NULL, list and map empty) */
     int64_t min, max;           /* WSBUS_INT */
     const char *const *choices; /* WSBUS_ENUM, ends with NULL */
     unsigned flags;
-    const char *help;           /* one sentence, with the unit */
+    const char *help; /* one sentence, with the unit */
 };
 
 /* The value of one row. Lists are `list[0..count)`; maps alternate name and value. */
 struct wsbus_value {
-    bool set;                   /* given by the user (otherwise the default stands here) */
+    bool set; /* given by the user (otherwise the default stands here) */
     bool boolean;
     int64_t number;
     const char *string;
@@ -161,28 +161,28 @@ struct wsbus_value {
 /* A topic as a rule of the configuration names it. `rule` holds the values of the backend's
  * rule_options, in the table's order; it lives as long as the process. */
 struct wsbus_topic {
-    const char *name;           /* NUL-terminated too */
+    const char *name; /* NUL-terminated too */
     size_t name_len;
     const struct wsbus_value *rule;
 };
 
 struct wsbus_publish {
     struct wsbus_topic topic;
-    const char *key;            /* NULL: none */
-    const char *payload;        /* NULL: tombstone */
+    const char *key;     /* NULL: none */
+    const char *payload; /* NULL: tombstone */
     uint32_t key_len;
     uint32_t payload_len;
     const struct wsbus_header *headers;
     uint32_t header_count;
-    int32_t partition;          /* -1: the bus chooses */
+    int32_t partition; /* -1: the bus chooses */
 };
 
 enum wsbus_place {
-    WSBUS_EARLIEST,  /* before the oldest message there is */
-    WSBUS_LATEST,    /* after the newest */
-    WSBUS_AFTER,     /* at `cursor` */
-    WSBUS_AT_TIME,   /* before the first message, in the order of the log, with ts >= `time` */
-    WSBUS_LAST,      /* before the last `count` messages, counted back from `until` or the end,
+    WSBUS_EARLIEST, /* before the oldest message there is */
+    WSBUS_LATEST,   /* after the newest */
+    WSBUS_AFTER,    /* at `cursor` */
+    WSBUS_AT_TIME,  /* before the first message, in the order of the log, with ts >= `time` */
+    WSBUS_LAST,     /* before the last `count` messages, counted back from `until` or the end,
                         over all partitions together by ts */
 };
 
@@ -194,7 +194,7 @@ struct wsbus_locate {
     const struct wsbus_cursor *until;  /* WSBUS_LAST; NULL: the present end */
     int64_t time;
     uint64_t count;
-    const char *key;                   /* NULL: no key filter */
+    const char *key; /* NULL: no key filter */
     size_t key_len;
     uint64_t max_messages; /* if more than these would follow (for WSBUS_LAST: would have to be
                               scanned), begin at the newest so many and set `limited`;
@@ -205,27 +205,27 @@ struct wsbus_locate {
  * partition. */
 struct wsbus_read {
     struct wsbus_topic topic;
-    const struct wsbus_cursor *from;   /* a partition that it lacks: its beginning */
-    const struct wsbus_cursor *until;  /* NULL: the present end; a partition that it lacks too */
-    const char *key;                   /* NULL: all; otherwise only messages with this key */
+    const struct wsbus_cursor *from;  /* a partition that it lacks: its beginning */
+    const struct wsbus_cursor *until; /* NULL: the present end; a partition that it lacks too */
+    const char *key;                  /* NULL: all; otherwise only messages with this key */
     size_t key_len;
-    uint32_t max_messages;             /* stop after so many that match (at least 1) */
-    uint32_t max_bytes;                /* stop after the message that reaches this */
-    uint32_t max_scan;                 /* stop after having looked at so many (at least 1) */
+    uint32_t max_messages; /* stop after so many that match (at least 1) */
+    uint32_t max_bytes;    /* stop after the message that reaches this */
+    uint32_t max_scan;     /* stop after having looked at so many (at least 1) */
 };
 
 /* ---- answers -------------------------------------------------------------------------------- */
 
 struct wsbus_answer {
     enum wsbus_status status;
-    const char *words;          /* the bus's own words where it refused; or NULL */
+    const char *words; /* the bus's own words where it refused; or NULL */
 };
 
 enum wsbus_lost {
     WSBUS_NOTHING_LOST = 0,
-    WSBUS_LOST_EXPIRED,  /* messages after the cursor have been trimmed */
-    WSBUS_LOST_EPOCH,    /* the cursor is of another log, or beyond the end of this one */
-    WSBUS_LOST_UNKNOWN,  /* the bus cannot tell (no reason on the wire) */
+    WSBUS_LOST_EXPIRED, /* messages after the cursor have been trimmed */
+    WSBUS_LOST_EPOCH,   /* the cursor is of another log, or beyond the end of this one */
+    WSBUS_LOST_UNKNOWN, /* the bus cannot tell (no reason on the wire) */
 };
 
 struct wsbus_located {
@@ -293,7 +293,7 @@ struct wsbus_host {
 
     /* Services. */
 
-    int64_t (*now)(const struct wsbus_host *h);   /* wall clock, ms since the Unix epoch */
+    int64_t (*now)(const struct wsbus_host *h);    /* wall clock, ms since the Unix epoch */
     uint64_t (*ticks)(const struct wsbus_host *h); /* monotonic, ms */
     /* Calls fn(arg, events) while `fd` is ready (level-triggered). events 0 pauses. Returns NULL
      * if the descriptor cannot be watched. Call unwatch before closing the descriptor. */

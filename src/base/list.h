@@ -13,9 +13,15 @@ struct list {
 #define CONTAINER_OF(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
 #define LIST_ITEM(ptr, type, member) CONTAINER_OF(ptr, type, member)
 
-static inline void list_init(struct list *l) { l->next = l->prev = l; }
+static inline void list_init(struct list *l)
+{
+    l->next = l->prev = l;
+}
 
-static inline bool list_empty(const struct list *l) { return l->next == l; }
+static inline bool list_empty(const struct list *l)
+{
+    return l->next == l;
+}
 
 static inline void list_append(struct list *head, struct list *n)
 {

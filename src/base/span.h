@@ -13,9 +13,15 @@ struct span {
 
 #define SPAN(literal) ((struct span){("" literal), sizeof(literal) - 1})
 
-static inline struct span span_of(const char *p, size_t n) { return (struct span){p, n}; }
+static inline struct span span_of(const char *p, size_t n)
+{
+    return (struct span){p, n};
+}
 
-static inline struct span span_str(const char *s) { return (struct span){s, s ? strlen(s) : 0}; }
+static inline struct span span_str(const char *s)
+{
+    return (struct span){s, s ? strlen(s) : 0};
+}
 
 static inline bool span_eq(struct span a, struct span b)
 {

@@ -104,11 +104,18 @@ enum config_action {
     CONFIG_REFERENCE, /* the option table as a Markdown page (docs/configuration.md is made so) */
 };
 
-/* Reads command line, file and environment. `backends` is the registry, NULL-terminated.
- * 0 with *ret filled; -1 with every mistake on a line of its own in `errors`. */
-int config_load(int argc, char *const argv[], char *const environ_[],
-                const struct wsbus_backend *const *backends, struct config *ret,
-                enum config_action *ret_action, struct buf *errors);
+/* Where a configuration comes from. */
+struct config_input {
+    int argc;
+    char *const *argv;
+    char *const *environment;
+    const struct wsbus_backend *const *backends; /* the registry, NULL-terminated */
+};
+
+/* Reads command line, file and environment. 0 with *ret filled; -1 with every mistake on a line of
+ * its own in `errors`. */
+int config_load(const struct config_input *in, struct config *ret, enum config_action *ret_action,
+                struct buf *errors);
 void config_free(struct config *c);
 
 /* The answers to `config`, `schema`, `--help` and the manual's reference page. */

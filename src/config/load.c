@@ -159,17 +159,16 @@ static int load_all(struct load *l, int argc, char *const argv[], char *const en
     return l->problems.count ? -1 : 0;
 }
 
-int config_load(int argc, char *const argv[], char *const environ_[],
-                const struct wsbus_backend *const *backends, struct config *ret,
-                enum config_action *ret_action, struct buf *errors)
+int config_load(const struct config_input *in, struct config *ret, enum config_action *ret_action,
+                struct buf *errors)
 {
     struct config c;
     memset(&c, 0, sizeof c);
-    struct load l = {.arena = arena_new(), .backends = backends, .config = &c};
+    struct load l = {.arena = arena_new(), .backends = in->backends, .config = &c};
     l.problems.arena = l.arena;
     c.memory = l.arena;
 
-    int result = load_all(&l, argc, argv, environ_);
+    int result = load_all(&l, in->argc, in->argv, in->environment);
     *ret_action = l.cli.action;
     if (result < 0) {
         problems_write(&l.problems, errors);

@@ -138,16 +138,21 @@ static int open_unix(const struct config_listen *l, uint64_t send_buffer, char *
     return fd;
 }
 
+struct opening {
+    const struct config *config;
+    unsigned workers;
+    struct listener *list;
+};
+
 /* Opens address `i` for all workers. */
-static int open_address(const struct config *config, size_t i, unsigned workers,
-                        struct listener *list, char *err, size_t err_size)
+static int open_address(const struct opening *o, size_t i, char *err, size_t err_size)
 {
-    const struct config_listen *l = &config->listen[i];
-    uint64_t send_buffer = config->limits.send_buffer;
+    const struct config_listen *l = &o->config->listen[i];
+    uint64_t send_buffer = o->config->limits.send_buffer;
     struct place place = {.len = 0};
     if (l->host && resolve(l, &place, err, err_size) < 0) return -1;
-    for (unsigned w = 0; w < workers; w++) {
-        struct listener *one = &list[w * config->listen_count + i];
+    for (unsigned w = 0; w < o->workers; w++) {
+        struct listener *one = &o->list[w * o->config->listen_count + i];
         one->loopback = l->loopback;
         one->shared = !l->host;
         if (l->host) {
@@ -155,7 +160,7 @@ static int open_address(const struct config *config, size_t i, unsigned workers,
             if (one->fd < 0) return fail(err, err_size, l->text, strerror(errno));
             name_address(&place, one->address, sizeof(one->address));
         } else {
-            one->fd = w == 0 ? open_unix(l, send_buffer, err, err_size) : list[i].fd;
+            one->fd = w == 0 ? open_unix(l, send_buffer, err, err_size) : o->list[i].fd;
             if (one->fd < 0) return -1;
             snprintf(one->address, sizeof(one->address), "unix:%s", l->path);
         }
@@ -168,10 +173,11 @@ int listen_open(const struct config *config, unsigned workers, struct listener *
 {
     size_t count = config->listen_count * workers;
     struct listener *list = mem_zero((count ? count : 1) * sizeof(*list));
+    const struct opening o = {config, workers, list};
     for (size_t i = 0; i < count; i++)
         list[i].fd = -1;
     for (size_t i = 0; i < config->listen_count; i++) {
-        if (open_address(config, i, workers, list, err, err_size) < 0) {
+        if (open_address(&o, i, err, err_size) < 0) {
             listen_close(list, count);
             return -1;
         }

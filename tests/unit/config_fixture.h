@@ -94,8 +94,9 @@ static void fix_load(struct fix *f, const char *file, const char *const *args,
     for (; args && *args; args++)
         argv[argc++] = (char *)(size_t)*args;
     char *const none[] = {NULL};
-    f->result = config_load(argc, argv, env ? (char *const *)(size_t)env : none, fix_backends,
-                            &f->config, &f->action, &f->errors);
+    const struct config_input in = {argc, argv, env ? (char *const *)(size_t)env : none,
+                                    fix_backends};
+    f->result = config_load(&in, &f->config, &f->action, &f->errors);
     if (file) unlink(f->path);
     f->text = buf_steal(&f->errors);
     for (char *p; file && (p = strstr(f->text, f->path));) {

@@ -280,7 +280,8 @@ static void test_real(void **state)
     enum config_action action;
     struct buf errors;
     buf_init(&errors, BUF_UNLIMITED);
-    int result = config_load(1, plain, none, bus_registry, &c, &action, &errors);
+    struct config_input in = {1, plain, none, bus_registry};
+    int result = config_load(&in, &c, &action, &errors);
     if (result < 0) fail_msg("%.*s", (int)errors.n, errors.p);
     assert_int_equal(c.bus_count, 1);
     assert_string_equal(c.buses[0].name, "demo");
@@ -292,7 +293,8 @@ static void test_real(void **state)
     char *const example[] = {(char *)(size_t) "wsbus", (char *)(size_t) "check",
                              (char *)(size_t) "-c", (char *)(size_t) "examples/wsbus.jsonc", NULL};
     if (access("examples/wsbus.jsonc", R_OK) == 0) {
-        result = config_load(4, example, none, bus_registry, &c, &action, &errors);
+        in = (struct config_input){4, example, none, bus_registry};
+        result = config_load(&in, &c, &action, &errors);
         if (result < 0) fail_msg("%.*s", (int)errors.n, errors.p);
         assert_int_equal(action, CONFIG_CHECK);
         assert_string_equal(c.rules[3].prefix, "lab/");
