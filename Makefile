@@ -56,7 +56,9 @@ CONTRACT := $(sort $(wildcard tests/contract/*.c))
 
 object = $(patsubst %.c,$(B)/obj/%.o,$(1))
 UNIT_BINS     := $(patsubst tests/unit/%.c,$(B)/tests/%,$(UNITS))
-CONTRACT_BINS := $(if $(CONTRACT),$(B)/tests/test_contract_memory)
+# One program for each backend: the suite and its fixture.
+FIXTURES      := $(filter tests/contract/fixture_%,$(CONTRACT))
+CONTRACT_BINS := $(patsubst tests/contract/fixture_%.c,$(B)/tests/test_contract_%,$(FIXTURES))
 OBJECTS       := $(call object,$(SOURCES) src/main.c $(UNITS) $(UNIT_AID) $(CONTRACT))
 
 ifeq ($(V),)
@@ -85,7 +87,8 @@ $(UNIT_BINS): $(B)/tests/%: $(B)/obj/tests/unit/%.o $(call object,$(UNIT_AID)) $
 	$(call say,LINK,$@)mkdir -p $(@D) && \
 	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ -lcmocka $(LDLIBS)
 
-$(CONTRACT_BINS): $(call object,$(CONTRACT)) $(B)/libwsbus.a
+$(CONTRACT_BINS): $(B)/tests/test_contract_%: $(B)/obj/tests/contract/fixture_%.o \
+    $(call object,$(filter-out $(FIXTURES),$(CONTRACT))) $(B)/libwsbus.a
 	$(call say,LINK,$@)mkdir -p $(@D) && \
 	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ -lcmocka $(LDLIBS)
 
