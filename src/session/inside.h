@@ -45,6 +45,11 @@ struct session_worker {
     struct map errands;       /* by number */
     uint64_t last_number;     /* of subscriptions and errands */
 
+    struct inbox_item *mail; /* taken from the inbox, not dealt with yet */
+    bool congested;          /* queues are full because they wait for their turn to be written:
+                                  no mail is dealt with before they were. Its inbox fills, and the
+                                  buses go on without this worker until it has drained */
+
     struct list sessions;
     uint64_t count;
     struct list ending; /* sessions to look at when the turn ends */

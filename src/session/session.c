@@ -87,10 +87,18 @@ void session_push(struct session *s, struct slip *slip, enum outq_kind kind,
     struct session_worker *w = s->w;
 
     if (!session_live(s)) return;
-    if (outq_push(&s->out, slip, kind, w->now, w->limits) == OUTQ_SLOW)
-        fail(s, SESSION_FAILED, CLOSE_SLOW);
-    else
-        flush_mark(&w->flush, &s->flush, group);
+    if (outq_push(&s->out, slip, kind, w->now, w->limits) == OUTQ_SLOW) {
+        static const struct outq_limits none = {SIZE_MAX, 0};
+        if (s->flush.choked) {
+            fail(s, SESSION_FAILED, CLOSE_SLOW);
+            return;
+        }
+        /* What was not offered to the socket yet says nothing about the client: it is the turn
+         * that is long. The worker takes no more mail before it has written (worker.c). */
+        w->congested = true;
+        (void)outq_push(&s->out, slip, kind, w->now, none);
+    }
+    flush_mark(&w->flush, &s->flush, group);
 }
 
 struct buf *session_writer(struct session *s)

@@ -39,7 +39,13 @@ void session_worker_buses(struct session_worker *w, struct inbox *const *buses, 
 
 void session_worker_free(struct session_worker *w)
 {
+    struct inbox_item *item;
+
     if (!w) return;
+    while ((item = w->mail)) {
+        w->mail = item->next;
+        mail_free(item);
+    }
     slip_unref(w->ping);
     buf_free(&w->out);
     buf_free(&w->topic);
@@ -82,14 +88,14 @@ static void settle(struct session_worker *w, size_t bytes)
         worker_tell(w, i, mail_leave_new(MAIL_DRAINED, w->spec.index, 0, false));
 }
 
-void session_worker_inbox(struct session_worker *w)
+/* Deals with what was taken, until it is done or the queues are full. */
+static void deal(struct session_worker *w)
 {
-    struct inbox_item *item = inbox_take(w->spec.inbox), *next;
     size_t bytes = 0;
 
-    w->now = clock_ticks();
-    for (; item; item = next) {
-        next = item->next;
+    while (w->mail && !w->congested) {
+        struct inbox_item *item = w->mail;
+        w->mail = item->next;
         bytes += item->bytes;
         session_answer(w, item);
         if (bytes < SETTLE_BYTES) continue;
@@ -97,6 +103,15 @@ void session_worker_inbox(struct session_worker *w)
         bytes = 0;
     }
     if (bytes) settle(w, bytes);
+}
+
+void session_worker_inbox(struct session_worker *w)
+{
+    w->now = clock_ticks();
+    deal(w); /* what was held back while the queues were full */
+    if (w->mail) return;
+    w->mail = inbox_take(w->spec.inbox);
+    deal(w);
 }
 
 /* ---- turn ------------------------------------------------------------------------------------ */
@@ -120,8 +135,12 @@ bool session_worker_turn(struct session_worker *w, unsigned slice)
     w->now = clock_ticks();
     for (unsigned i = 0; i < slice && (n = flush_next(&w->flush)); i++)
         session_flush(CONTAINER_OF(n, struct session, flush));
+    if (w->congested && !flush_waiting(&w->flush)) {
+        w->congested = false;
+        session_worker_inbox(w);
+    }
     settle_sessions(w);
-    return flush_waiting(&w->flush);
+    return flush_waiting(&w->flush) || w->mail;
 }
 
 /* ---- going away ------------------------------------------------------------------------------ */
@@ -148,7 +167,10 @@ void session_worker_finish(struct session_worker *w)
 {
     struct list *n;
 
-    session_worker_inbox(w); /* answers that are here already are better than those made up */
+    do { /* answers that are here already are better than those made up */
+        w->congested = false;
+        session_worker_inbox(w);
+    } while (w->mail);
     for (n = w->sessions.next; n != &w->sessions; n = n->next)
         session_cut(LIST_ITEM(n, struct session, node), CLOSE_RESTART);
     settle_sessions(w);
