@@ -150,8 +150,10 @@ static void print_hint(const struct program *p)
     if (p->config.listen_count == 0 || l->shared) return;
     if (p->argc > 1 && !isatty(STDOUT_FILENO)) return;
     printf("wsbus " WSBUS_VERSION " is listening on http://%s/\n", l->address);
-    printf("Try:  websocat ws://%s/ws\n", l->address);
-    printf("and type:  {\"type\":\"subscribe\",\"id\":1,\"channel\":\"quotes.EURUSD\"}\n");
+    printf("Open it in a browser: it has lines for the console. Or try\n"
+           "  echo '{\"type\":\"subscribe\",\"channel\":\"quotes.EURUSD\",\"from\":{\"last\":1}}' |"
+           " websocat -n ws://%s/ws\n",
+           l->address);
     fflush(stdout);
 }
 

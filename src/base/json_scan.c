@@ -185,6 +185,7 @@ static enum step scan_open(struct scan *s, bool object)
     if (s->depth == JSON_DEPTH_MAX) return scan_fail(s, s->p, "nested too deep");
     uint64_t bit = UINT64_C(1) << s->depth % 64;
     uint64_t *word = &s->objects[s->depth / 64];
+    if (s->depth % 64 == 0) *word = 0;
     *word = object ? *word | bit : *word & ~bit;
     s->p = skip_space(s->p + 1, s->end);
     if (s->p < s->end && *s->p == (object ? '}' : ']')) {

@@ -352,6 +352,15 @@ static enum wsbus_lost what_is_lost(const struct memory_topic *t, const struct w
     return (pos ? pos->lo : 0) + 1 < t->first ? WSBUS_LOST_EXPIRED : WSBUS_NOTHING_LOST;
 }
 
+/* The same for a cursor. A partition that the topic does not have is one of another log. */
+static enum wsbus_lost what_cursor_lost(const struct memory_topic *t, const struct wsbus_cursor *c)
+{
+    enum wsbus_lost lost = what_is_lost(t, cursor_zero(c));
+    for (uint32_t i = 0; c && i < c->count && !lost; i++)
+        if (c->pos[i].partition != 0) lost = WSBUS_LOST_EPOCH;
+    return lost;
+}
+
 /* The id up to which a request goes, at most last. Of another log nothing is here. */
 static uint64_t until_id(const struct memory_topic *t, const struct wsbus_cursor *until)
 {
@@ -371,8 +380,8 @@ static uint64_t find_place(const struct memory_topic *t, const struct wsbus_loca
     case WSBUS_AT_TIME: return memory_topic_before_time(t, l->time);
     case WSBUS_AFTER:
         pos = cursor_zero(l->cursor);
-        ret->lost = what_is_lost(t, pos);
-        return ret->lost || !pos ? t->first - 1 : pos->lo;
+        ret->lost = what_cursor_lost(t, l->cursor);
+        return !pos || what_is_lost(t, pos) ? t->first - 1 : pos->lo;
     case WSBUS_LAST: break;
     }
     return t->last;

@@ -55,14 +55,23 @@ void load_unknown(struct load *l, const struct node *member, const char *section
         problem_add(&l->problems, member->name_at, path, "unknown option");
 }
 
+/* The value by which an option is left as it is. */
+static bool asks_nothing(const struct node *n)
+{
+    switch (n->kind) {
+    case NODE_NULL: return true;
+    case NODE_BOOL: return !n->boolean;
+    case NODE_NUMBER: return strcmp(n->text, "0") == 0;
+    case NODE_TEXT: return strcmp(n->text, "0") == 0 || strcmp(n->text, "false") == 0;
+    case NODE_LIST: return !n->child;
+    default: return false;
+    }
+}
+
 bool load_refused(struct load *l, const char *refusals, const struct node *member, const char *path)
 {
     if (!option_refused(refusals, member->name)) return false;
-    bool asks_nothing = member->kind == NODE_NULL ||
-                        (member->kind == NODE_BOOL && !member->boolean) ||
-                        (member->kind == NODE_NUMBER && strcmp(member->text, "0") == 0) ||
-                        (member->kind == NODE_LIST && !member->child);
-    if (!asks_nothing)
+    if (!asks_nothing(member))
         problem_add(&l->problems, member->name_at,
                     *path ? arena_printf(l->arena, "%s.%s", path, member->name) : member->name,
                     "%s is not supported by this version", member->name);

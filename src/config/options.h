@@ -57,7 +57,7 @@ enum {
     RULE_COUNT
 };
 
-/* Names that later versions will know. Anything but null, false or an empty list is refused, so
+/* Names that later versions will know. Anything but null, false, 0 or an empty list is refused, so
  * that nobody relies on what is not there. Ends with section NULL; the section of listeners is
  * "listen", of rules "channels". */
 struct option_refusal {

@@ -199,9 +199,14 @@ static void conn_close(struct transport *t, enum close_code code, const char *re
     if (lws_write(c->wsi, frame, 4 + n, LWS_WRITE_RAW) < 0) conn_kill(c);
 }
 
-int conn_peer_closes(struct conn *c)
+int conn_peer_closes(struct conn *c, size_t len)
 {
     if (c->code != 0) return -1; /* the answer to our own close frame: done */
+    if (len == 1) {
+        /* Half a code (RFC 6455 5.5.1), which libwebsockets would send back as it stands. */
+        conn_close(&c->transport, CLOSE_PROTOCOL, close_reason(CLOSE_PROTOCOL));
+        return -1;
+    }
     conn_closing(c);
     return 0; /* libwebsockets answers it */
 }

@@ -167,11 +167,6 @@ def test_empty_binary_frame(raw: Raw) -> None:
     assert raw.close_code() == 1003
 
 
-def test_unmasked(raw: Raw) -> None:
-    raw.frame(TEXT, b'{"type":"ping","id":1}', masked=False)
-    assert raw.close_code() in (1002, 1006)
-
-
 @pytest.mark.parametrize("rsv", [1, 2, 4, 7])
 def test_reserved_bits(raw: Raw, rsv: int) -> None:
     raw.frame(TEXT, b"{}", rsv=rsv)

@@ -66,7 +66,8 @@ def test_other_version(server: Server, version: str) -> None:
 
 def test_other_upgrade(server: Server) -> None:
     assert upgrade(server, upgrade="h2c").status == 426
-    assert upgrade(server, upgrade="foo").status == 426
+    # libwebsockets itself answers what it has never heard of, before it asks us.
+    assert upgrade(server, upgrade="foo").status in (403, 426)
 
 
 @pytest.mark.parametrize(
