@@ -35,7 +35,7 @@ $(error SAN=$(SAN): say SAN=address, SAN=thread or nothing)
 endif
 
 # ---------------------------------------------------------------- flags
-pkg_flags = $(shell pkg-config --silence-errors $(1) $(2))
+pkg_flags = $(shell pkg-config --silence-errors $(1) $(2) 2>/dev/null)
 LIBRARIES := libwebsockets libuv libcjson
 LIB_CFLAGS := $(sort $(foreach l,$(LIBRARIES) cmocka,$(call pkg_flags,--cflags,$(l))))
 LIB_DIRS   := $(sort $(foreach l,$(LIBRARIES) cmocka,$(call pkg_flags,--libs-only-L,$(l))))
