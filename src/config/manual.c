@@ -13,7 +13,7 @@ static const char usage[] =
     "  wsbus                     a bus in memory with a stream of quotes, on 127.0.0.1:8080\n"
     "  wsbus URL...              these buses, for instance memory:\n"
     "  wsbus -c FILE             as the file says: JSON with comments and trailing commas\n"
-    "  wsbus check -c FILE       tells every mistake in the file, or nothing\n"
+    "  wsbus check -c FILE       says ok, or every mistake in the file\n"
     "  wsbus config -c FILE      prints the effective configuration\n"
     "  wsbus schema              prints the JSON Schema of the file\n"
     "\n"

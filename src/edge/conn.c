@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/text.h"
 #include "edge/wire.h"
 
 #define CLOSE_REASON_MAX 123 /* RFC 6455 5.5 */
@@ -131,6 +132,16 @@ static int refuse_message(struct conn *c, enum close_code code)
     return 0;
 }
 
+/* UTF-8 is checked here, for the whole message: libwebsockets would close by itself, and what was
+ * asked before would stay unanswered. */
+static void take_message(struct conn *c, struct span text)
+{
+    if (utf8_valid(text))
+        session_text(c->session, text);
+    else
+        refuse_message(c, CLOSE_NOT_UTF8);
+}
+
 int conn_receive(struct conn *c, const char *p, size_t n)
 {
     if (c->state != CONN_OPEN || c->refused) return 0; /* read and forgotten */
@@ -141,14 +152,14 @@ int conn_receive(struct conn *c, const char *p, size_t n)
     if (c->rx.n + n + lws_remaining_packet_payload(c->wsi) > c->rx.max)
         return refuse_message(c, CLOSE_TOO_BIG);
     if (first && last && c->rx.n == 0) {
-        session_text(c->session, span_of(p, n));
+        take_message(c, span_of(p, n));
         return 0;
     }
     buf_append(&c->rx, p, n);
     if (!last) return 0;
     struct buf whole = c->rx;
     buf_init(&c->rx, whole.max);
-    session_text(c->session, buf_view(&whole));
+    take_message(c, buf_view(&whole));
     buf_free(&whole);
     return 0;
 }
@@ -199,12 +210,16 @@ static void conn_close(struct transport *t, enum close_code code, const char *re
     if (lws_write(c->wsi, frame, 4 + n, LWS_WRITE_RAW) < 0) conn_kill(c);
 }
 
-int conn_peer_closes(struct conn *c, size_t len)
+int conn_peer_closes(struct conn *c, const char *p, size_t len)
 {
     if (c->code != 0) return -1; /* the answer to our own close frame: done */
     if (len == 1) {
         /* Half a code (RFC 6455 5.5.1), which libwebsockets would send back as it stands. */
         conn_close(&c->transport, CLOSE_PROTOCOL, close_reason(CLOSE_PROTOCOL));
+        return -1;
+    }
+    if (len > 2 && !utf8_valid(span_of(p + 2, len - 2))) {
+        conn_close(&c->transport, CLOSE_NOT_UTF8, close_reason(CLOSE_NOT_UTF8));
         return -1;
     }
     conn_closing(c);

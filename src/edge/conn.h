@@ -58,7 +58,7 @@ void conn_established(struct conn *c);
 int conn_receive(struct conn *c, const char *p, size_t n);
 void conn_pong(struct conn *c);
 void conn_writable(struct conn *c);
-int conn_peer_closes(struct conn *c, size_t len);
+int conn_peer_closes(struct conn *c, const char *p, size_t len);
 void conn_closing(struct conn *c); /* libwebsockets has begun to close by itself */
 void conn_gone(struct conn *c);    /* no more callbacks but the last */
 

@@ -153,7 +153,8 @@ static int open_address(const struct opening *o, size_t i, char *err, size_t err
     if (l->host && resolve(l, &place, err, err_size) < 0) return -1;
     for (unsigned w = 0; w < o->workers; w++) {
         struct listener *one = &o->list[w * o->config->listen_count + i];
-        one->loopback = l->loopback;
+        /* No page can rebind a name to a unix socket, and the proxy in front may pass any Host. */
+        one->loopback = l->loopback && l->host;
         one->shared = !l->host;
         if (l->host) {
             one->fd = open_tcp(&place, w == 0, send_buffer);

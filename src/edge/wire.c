@@ -40,7 +40,7 @@ static int on_event(struct lws *wsi, enum lws_callback_reasons reason, void *use
     case LWS_CALLBACK_RECEIVE: return conn_receive(c, in, len);
     case LWS_CALLBACK_RECEIVE_PONG: conn_pong(c); return 0;
     case LWS_CALLBACK_SERVER_WRITEABLE: conn_writable(c); return 0;
-    case LWS_CALLBACK_WS_PEER_INITIATED_CLOSE: return conn_peer_closes(c, len);
+    case LWS_CALLBACK_WS_PEER_INITIATED_CLOSE: return conn_peer_closes(c, in, len);
     case LWS_CALLBACK_WS_SERVER_DROP_PROTOCOL: conn_closing(c); return 0;
     case LWS_CALLBACK_CLOSED: conn_gone(c); return 0;
     case LWS_CALLBACK_WSI_DESTROY:
@@ -92,8 +92,7 @@ int wire_open(struct wire *w, uv_loop_t *loop, struct edge *edge, char *err, siz
         .protocols = protocols,
         .vhost_name = "wsbus",
         .alpn = "http/1.1",
-        .options = LWS_SERVER_OPTION_LIBUV | LWS_SERVER_OPTION_VALIDATE_UTF8 |
-                   LWS_SERVER_OPTION_EXPLICIT_VHOSTS |
+        .options = LWS_SERVER_OPTION_LIBUV | LWS_SERVER_OPTION_EXPLICIT_VHOSTS |
                    LWS_SERVER_OPTION_FALLBACK_TO_APPLY_LISTEN_ACCEPT_CONFIG,
         .foreign_loops = loops,
         .pcontext = &w->context,

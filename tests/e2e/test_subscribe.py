@@ -114,13 +114,14 @@ def test_subscribe_time(client: Client, channel: str) -> None:
 
 def test_subscribe_ago(client: Client, channel: str) -> None:
     client.publish(channel, data="old")
-    time.sleep(0.6)
+    time.sleep(2)  # the time between two messages is what is tested
     client.publish(channel, data="new")
+    old, new = (m["ts"] for m in client.history(channel)["messages"])
     client.subscribe(channel, {"ago": 60_000})
     assert data(client.messages(channel, 2)) == ["old", "new"]
     client.next("live", channel)
     client.unsubscribe(channel)
-    client.subscribe(channel, {"ago": 300})
+    client.subscribe(channel, {"ago": int(time.time() * 1000) - (old + new) // 2})
     assert client.next("message")["data"] == "new"
     client.next("live", channel)
     client.unsubscribe(channel)

@@ -180,9 +180,16 @@ static void test_unsupported(void **state)
     struct fix f;
     fix_ok(&f,
            "{" M ",\"admin\":null,\"listen\":{\"address\":\"127.0.0.1:1\",\"tls\":null,"
-           "\"proxy_protocol\":false}}",
+           "\"proxy_protocol\":false},\"web\":{\"demo\":false},\"limits\":{\"memory_bytes\":0}}",
            NULL, NULL);
     fix_done(&f);
+    fix_ok(&f, "{" M "}",
+           FIX_ARGS("--set", "admin=null", "--set", "web.demo=false", "--set",
+                    "limits.memory_bytes=0"),
+           NULL);
+    fix_done(&f);
+    fix_wrong("{" M "}", FIX_ARGS("--set", "web.demo=true"), NULL,
+              "--set web.demo: web.demo: demo is not supported by this version\n");
 }
 
 static void test_listen(void **state)

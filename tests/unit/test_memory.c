@@ -400,6 +400,26 @@ static void a_topic_with_a_feed_stays(void **state)
     assert_int_equal(figure("feeds"), 2);
 }
 
+static void a_partition_that_is_not_there_is_of_another_log(void **state)
+{
+    (void)state;
+    open_bus();
+    publish("t", "x");
+    publish("t", "x");
+    struct wsbus_cursor *cursor = cursor_new(2);
+    cursor->pos[0] = cursor->pos[1] = got.pos;
+    cursor->pos[0].lo = 1;
+    cursor->pos[1].partition = 1;
+    struct wsbus_locate l = {.topic = topic_of("t"), .place = WSBUS_AFTER, .cursor = cursor};
+    backend_memory.locate(bus, 2, &l);
+    assert_int_equal(got.lost, WSBUS_LOST_EPOCH);
+    assert_int_equal(got.pos.lo, 1); /* what is there goes on from its own place */
+    cursor->count = 1;
+    backend_memory.locate(bus, 2, &l);
+    assert_int_equal(got.lost, WSBUS_NOTHING_LOST);
+    cursor_free(cursor);
+}
+
 static void a_new_log_has_another_epoch(void **state)
 {
     (void)state;
@@ -552,6 +572,7 @@ int main(void)
         CASE(the_topic_idle_for_longest_goes_first),
         CASE(a_topic_with_a_feed_stays),
         CASE(a_new_log_has_another_epoch),
+        CASE(a_partition_that_is_not_there_is_of_another_log),
         CASE(a_read_loses_no_more_than_it_asked_for),
         CASE(time_never_goes_back_within_a_topic),
         CASE(every_feed_sees_one_order),
