@@ -267,7 +267,8 @@ struct wsbus_host {
     /* One message of a confirmed feed, each exactly once and in the order of its partition. The
      * callee takes over one reference. */
     void (*message)(const struct wsbus_host *h, uint64_t feed, struct wsbus_message *m);
-    /* The feed has moved on without a message (holes of compaction, control records). */
+    /* The feed has moved on without a message (holes of compaction, control records). Also how a
+     * partition that was added is made known, even while it is empty. */
     void (*progress)(const struct wsbus_host *h, uint64_t feed, const struct wsbus_pos *pos);
     /* Messages may have been lost and cannot be had again (bus without a log: the connection was
      * lost and is back). Before the next message(). */

@@ -58,6 +58,81 @@ struct pending *pending_take(struct hub_bus *b, uint64_t token)
     return NULL;
 }
 
+void pending_free(struct pending *p)
+{
+    if (!p) return;
+    cursor_free(p->until);
+    free(p);
+}
+
+/* ---- what the backend is asked ---------------------------------------------------------------- */
+
+/* An answer that comes from inside the call may free whoever asked, and what was lent must outlive
+ * it: each of these lends copies. */
+
+static char *topic_copy(struct wsbus_topic *topic)
+{
+    char *name = mem_dup(topic->name, topic->name_len);
+
+    topic->name = name;
+    return name;
+}
+
+void bus_subscribe(struct hub_bus *b, uint64_t token, struct wsbus_topic topic)
+{
+    char *name = topic_copy(&topic);
+
+    b->backend->subscribe(bus_instance(b), token, &topic);
+    free(name);
+}
+
+void bus_locate(struct hub_bus *b, uint64_t token, struct wsbus_locate l)
+{
+    char *name = topic_copy(&l.topic);
+    char *key = l.key ? mem_dup(l.key, l.key_len) : NULL;
+    struct wsbus_cursor *cursor = cursor_copy(l.cursor), *until = cursor_copy(l.until);
+
+    l.key = key;
+    l.cursor = cursor;
+    l.until = until;
+    b->backend->locate(bus_instance(b), token, &l);
+    cursor_free(cursor);
+    cursor_free(until);
+    free(key);
+    free(name);
+}
+
+void bus_read(struct hub_bus *b, uint64_t token, struct wsbus_read r)
+{
+    char *name = topic_copy(&r.topic);
+    char *key = r.key ? mem_dup(r.key, r.key_len) : NULL;
+    struct wsbus_cursor *from = cursor_copy(r.from), *until = cursor_copy(r.until);
+
+    r.key = key;
+    r.from = from;
+    r.until = until;
+    b->backend->read(bus_instance(b), token, &r);
+    cursor_free(from);
+    cursor_free(until);
+    free(key);
+    free(name);
+}
+
+/* The end of a log need not be a message: where the read has come to its end, that is where it
+ * is. Nothing goes back, unless the bus says so with a loss. */
+void chunk_advance(struct wsbus_cursor **at, const struct wsbus_chunk *c,
+                   const struct wsbus_cursor *until)
+{
+    for (uint32_t i = 0; i < c->cursor->count; i++) {
+        if (c->lost)
+            cursor_put(at, &c->cursor->pos[i]);
+        else
+            cursor_advance(at, &c->cursor->pos[i]);
+    }
+    for (uint32_t i = 0; c->end && i < until->count; i++)
+        cursor_advance(at, &until->pos[i]);
+}
+
 const char *lost_reason(enum wsbus_lost lost)
 {
     if (lost == WSBUS_LOST_EXPIRED) return "expired";
@@ -105,7 +180,10 @@ static void on_ended(const struct wsbus_host *h, uint64_t feed, const struct wsb
 {
     struct feed *f = feed_by_token(of_host(h), feed);
 
-    if (f) feed_on_ended(f, a);
+    if (f && f->state == FEED_STOPPING)
+        feed_on_unsubscribed(f); /* nothing more comes; who waits has it started again */
+    else if (f)
+        feed_on_ended(f, a);
 }
 
 static void on_unsubscribed(const struct wsbus_host *h, uint64_t feed)
@@ -139,7 +217,7 @@ static void on_published(const struct wsbus_host *h, uint64_t token, const struc
     d = mail_done_new(MAIL_PUBLISHED, p->id, error_of_status(a->status), text);
     d->receivers = receivers;
     bus_mail(b, p->worker, &d->item);
-    free(p);
+    pending_free(p);
 }
 
 static void on_located(const struct wsbus_host *h, uint64_t token, const struct wsbus_answer *a,
@@ -149,7 +227,7 @@ static void on_located(const struct wsbus_host *h, uint64_t token, const struct 
 
     if (p && p->follower) follower_on_located(p->follower, a, l);
     if (p && p->history) history_on_located(p->history, a, l);
-    free(p);
+    pending_free(p);
 }
 
 static void on_chunk(const struct wsbus_host *h, uint64_t token, const struct wsbus_answer *a,
@@ -160,11 +238,10 @@ static void on_chunk(const struct wsbus_host *h, uint64_t token, const struct ws
     struct feed *f;
 
     if (!p) return;
-    if (p->follower) replay_on_chunk(p->follower, a, c);
+    if (p->follower) replay_on_chunk(p->follower, p, a, c);
     if (p->history) history_on_chunk(p->history, a, c);
-    if (p->kind == PENDING_CATCHUP && (f = feed_by_token(b, p->id)))
-        feed_on_catch_up(f, p->worker, a, c);
-    free(p);
+    if (p->kind == PENDING_CATCHUP && (f = feed_by_token(b, p->id))) feed_on_catch_up(f, p, a, c);
+    pending_free(p);
 }
 
 static void on_state(const struct wsbus_host *h, bool up, const char *words)
@@ -188,7 +265,7 @@ static void abandon_pending(struct hub_bus *b)
         map_remove(&b->tokens, n);
         if (p->follower) p->follower->pending = NULL;
         if (p->history) history_abandon(p->history);
-        free(p);
+        pending_free(p);
     }
 }
 

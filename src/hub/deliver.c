@@ -1,4 +1,5 @@
 /* The live path: one message to the workers that have members for it. */
+#include "base/clock.h"
 #include "base/mem.h"
 #include "hub/feed.h"
 #include "protocol/cursor.h"
@@ -144,17 +145,19 @@ void feed_on_progress(struct feed *f, const struct wsbus_pos *pos)
 }
 
 /* A gap for every member on one worker. */
-static void tell_gap(struct feed *f, unsigned worker, struct reply_gap *gap)
+static void tell_gap(struct feed *f, unsigned worker, const struct reply_gap *gap)
 {
     struct map_walk walk = {0};
     struct map_node *n;
 
     while ((n = map_next(&f->named, &walk))) {
         struct feed_channel *c = CONTAINER_OF(n, struct feed_channel, by_name);
+        struct reply_gap own = *gap;
         if (!c->on_worker[worker]) continue;
-        gap->channel = c->name;
+        own.channel = c->name;
+        if (!c->history) own.after = own.until = span_of(NULL, 0);
         buf_clear(&f->bus->text);
-        reply_gap(&f->bus->text, gap);
+        reply_gap(&f->bus->text, &own);
         channel_tell(c, worker, buf_view(&f->bus->text));
     }
 }
@@ -174,6 +177,13 @@ static void worker_is_level(struct feed *f, unsigned worker)
     cursor_free(f->workers[worker].behind);
     f->workers[worker].behind = NULL;
     feed_unpark(f);
+}
+
+/* Not before `after` ms have gone, nor later for what waits already. */
+static void catch_up_later(struct feed *f, uint64_t after)
+{
+    if (timer_is_set(&f->retry) && f->retry.due <= clock_ticks() + after) return;
+    bus_timer(f->bus, &f->retry, after);
 }
 
 /* Posts one message of the past to the members on one worker. False: its inbox is full again. */
@@ -202,13 +212,23 @@ static void catch_up_from_ring(struct feed *f, unsigned worker)
     worker_is_level(f, worker);
 }
 
+/* All that the feed has delivered; beyond is live, and still to come. */
+static struct wsbus_cursor *catch_up_until(const struct feed *f, unsigned worker)
+{
+    const struct wsbus_cursor *behind = f->workers[worker].behind;
+    struct wsbus_cursor *until = cursor_copy(f->position);
+
+    for (uint32_t i = 0; i < behind->count; i++)
+        if (!cursor_get(until, behind->pos[i].partition)) cursor_put(&until, &behind->pos[i]);
+    return until;
+}
+
 static void catch_up_read(struct feed *f, unsigned worker)
 {
     struct pending *p = pending_new(f->bus, PENDING_CATCHUP);
     struct wsbus_read r = {
         .topic = feed_topic(f),
         .from = f->workers[worker].behind,
-        .until = f->position, /* beyond is live, and still to come */
         .max_messages = CHUNK_MESSAGES,
         .max_bytes = CHUNK_BYTES * 4,
         .max_scan = CHUNK_SCAN,
@@ -216,8 +236,9 @@ static void catch_up_read(struct feed *f, unsigned worker)
 
     p->worker = worker;
     p->id = f->token;
+    r.until = p->until = catch_up_until(f, worker);
     f->workers[worker].reading = true;
-    f->bus->backend->read(bus_instance(f->bus), p->token, &r);
+    bus_read(f->bus, p->token, r);
 }
 
 void feed_catch_up(struct feed *f, unsigned worker)
@@ -252,23 +273,48 @@ static void tell_lost(struct feed *f, unsigned worker, const struct wsbus_chunk 
     tell_gap(f, worker, &gap);
     buf_free(&after);
     buf_free(&until);
+    for (uint32_t i = 0; i < c->lost_until->count; i++) /* told: not to be told again */
+        cursor_advance(&f->workers[worker].behind, &c->lost_until->pos[i]);
 }
 
-void feed_on_catch_up(struct feed *f, unsigned worker, const struct wsbus_answer *a,
+/* A read may know a partition before the feed does: what comes of it is live, and still to come. */
+static bool is_past(const struct feed *f, const struct wsbus_message *m)
+{
+    const struct wsbus_pos *end = cursor_get(f->position, m->pos.partition);
+
+    return end && pos_compare(&m->pos, end) <= 0;
+}
+
+/* The worker is where the chunk ends, but in partitions that the feed does not know it stays at the
+ * beginning; with that in `until` the next read leaves them out. */
+static void worker_advance(struct feed *f, unsigned worker, const struct wsbus_chunk *c,
+                           const struct wsbus_cursor *until)
+{
+    struct wsbus_cursor **at = &f->workers[worker].behind;
+
+    chunk_advance(at, c, until);
+    for (uint32_t i = 0; i < (*at)->count; i++) {
+        struct wsbus_pos *pos = &(*at)->pos[i];
+        if (!cursor_get(f->position, pos->partition)) pos->hi = pos->lo = 0;
+    }
+}
+
+void feed_on_catch_up(struct feed *f, const struct pending *p, const struct wsbus_answer *a,
                       const struct wsbus_chunk *c)
 {
-    struct feed_worker *w = &f->workers[worker];
+    struct feed_worker *w = &f->workers[p->worker];
 
     if (!w->reading) return; /* the feed was stopped in between */
     w->reading = false;
     if (a->status != WSBUS_OK || !w->behind) {
-        bus_timer(f->bus, &f->retry, READ_RETRY);
+        catch_up_later(f, READ_RETRY);
         return;
     }
-    if (c->lost) tell_lost(f, worker, c);
+    if (c->lost) tell_lost(f, p->worker, c);
     for (size_t i = 0; i < c->count; i++)
-        if (!post_late(f, worker, c->messages[i])) return;
-    cursor_free(w->behind);
-    w->behind = cursor_copy(c->cursor);
-    feed_catch_up(f, worker);
+        if (is_past(f, c->messages[i]) && !post_late(f, p->worker, c->messages[i])) return;
+    worker_advance(f, p->worker, c, p->until);
+    /* A long way is gone in steps: others have their turn, and a bus that answers from inside the
+     * call is not called from inside its answer. */
+    catch_up_later(f, 0);
 }

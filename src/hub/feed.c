@@ -45,6 +45,7 @@ static struct feed *feed_new(struct hub_bus *b, const struct mail_ask *ask)
     f->topic_len = ask->topic.n;
     f->caps = ask->caps;
     f->rule = ask->rule;
+    list_init(&f->followers);
     list_init(&f->waiting);
     list_init(&f->parked);
     list_init(&f->whole);
@@ -101,14 +102,12 @@ struct wsbus_topic feed_topic(const struct feed *f)
 
 void feed_wake(struct feed *f)
 {
-    struct wsbus_topic topic = feed_topic(f);
-
     timer_stop(bus_timers(f->bus), &f->linger);
     if (f->state != FEED_STOPPED || !bus_instance(f->bus)) return;
     f->token = bus_number(f->bus);
     map_insert(&f->bus->tokens_of_feeds, &f->by_token, hash_u64(f->token));
     feed_state(f, FEED_STARTING);
-    f->bus->backend->subscribe(bus_instance(f->bus), f->token, &topic);
+    bus_subscribe(f->bus, f->token, feed_topic(f));
 }
 
 static void on_linger(struct timer *t)
@@ -191,12 +190,8 @@ void feed_on_unsubscribed(struct feed *f)
 /* Without a reason nobody is told, because nobody is there to hear it. */
 static void feed_end_followers(struct feed *f, const char *reason)
 {
-    struct map_walk walk = {0};
-    struct map_node *n;
-
-    while ((n = map_next(&f->bus->followers, &walk))) {
-        struct follower *s = CONTAINER_OF(n, struct follower, by_id);
-        if (s->feed != f) continue;
+    while (!list_empty(&f->followers)) {
+        struct follower *s = LIST_ITEM(f->followers.next, struct follower, of_feed);
         if (reason)
             follower_end(s, reason);
         else

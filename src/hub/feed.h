@@ -83,7 +83,8 @@ struct feed {
     size_t topic_len;
     unsigned caps;
     const struct config_rule *rule;
-    uint32_t users;                /* followers in any state */
+    uint32_t users; /* followers in any state */
+    struct list followers;
     struct list waiting;           /* followers, while STARTING or STOPPING */
     struct list parked;            /* replays that stand ahead of their front */
     struct list whole;             /* channels without a key */
@@ -119,7 +120,8 @@ enum follower_state {
 
 struct follower {
     struct map_node by_id;
-    struct list link; /* feed.waiting or feed.parked */
+    struct list link;    /* feed.waiting or feed.parked */
+    struct list of_feed; /* feed.followers */
     struct hub_bus *bus;
     struct feed *feed;
     struct feed_channel *channel;
@@ -128,7 +130,6 @@ struct follower {
     uint64_t id;
     struct mail_ask *ask;        /* until it is answered */
     bool leaving;                /* unsubscribed before it was answered */
-    bool pulled;                 /* its worker has room for a chunk */
     struct wsbus_cursor *at;     /* replay: everything up to here has been posted */
     struct wsbus_message *first; /* replay: the message to begin with, older than `at` */
     struct pending *pending;
@@ -142,9 +143,10 @@ struct pending {
     struct map_node node;
     uint64_t token;
     enum pending_kind kind;
-    unsigned worker;           /* publish, catch-up */
-    uint64_t id;               /* publish: of the request; catch-up: the feed's token */
-    struct follower *follower; /* NULL: it has left */
+    unsigned worker;            /* publish, catch-up */
+    uint64_t id;                /* publish: of the request; catch-up: the feed's token */
+    struct follower *follower;  /* NULL: it has left */
+    struct wsbus_cursor *until; /* where a read ends; NULL: not one of a replay or a catch-up */
     struct history *history;
 };
 
@@ -158,6 +160,14 @@ void bus_mail(struct hub_bus *b, unsigned worker, struct inbox_item *item); /* a
                                                                                 refused */
 struct pending *pending_new(struct hub_bus *b, enum pending_kind kind);
 struct pending *pending_take(struct hub_bus *b, uint64_t token); /* NULL: not known */
+void pending_free(struct pending *p);
+/* Moves a cursor on by what a chunk has looked at of a read up to `until`. */
+void chunk_advance(struct wsbus_cursor **at, const struct wsbus_chunk *c,
+                   const struct wsbus_cursor *until);
+/* Requests to the backend. It may answer from inside the call: whoever asked may be gone after it. */
+void bus_subscribe(struct hub_bus *b, uint64_t token, struct wsbus_topic topic);
+void bus_locate(struct hub_bus *b, uint64_t token, struct wsbus_locate l);
+void bus_read(struct hub_bus *b, uint64_t token, struct wsbus_read r);
 const char *lost_reason(enum wsbus_lost lost);
 
 /* feed.c: states */
@@ -179,7 +189,7 @@ void feed_on_gap(struct feed *f);
 struct frame *feed_frame(struct feed *f, const struct feed_channel *c,
                          const struct wsbus_message *m);
 void feed_catch_up(struct feed *f, unsigned worker);
-void feed_on_catch_up(struct feed *f, unsigned worker, const struct wsbus_answer *a,
+void feed_on_catch_up(struct feed *f, const struct pending *p, const struct wsbus_answer *a,
                       const struct wsbus_chunk *c);
 /* Where the feed stands for followers on this worker. NULL without a log. */
 const struct wsbus_cursor *feed_front(const struct feed *f, unsigned worker);
@@ -208,7 +218,8 @@ void follower_free(struct follower *s);
 
 /* replay.c: chunks */
 void replay_pull(struct follower *s);
-void replay_on_chunk(struct follower *s, const struct wsbus_answer *a, const struct wsbus_chunk *c);
+void replay_on_chunk(struct follower *s, const struct pending *p, const struct wsbus_answer *a,
+                     const struct wsbus_chunk *c);
 void replay_gap(struct follower *s, const char *reason, const struct wsbus_cursor *after,
                 const struct wsbus_cursor *until);
 

@@ -45,6 +45,7 @@ void follower_new(struct hub_bus *b, struct mail_ask *ask)
     list_init(&s->link);
     timer_init(&s->deadline, on_deadline);
     map_insert(&b->followers, &s->by_id, id_hash(s->worker, s->id));
+    list_append(&f->followers, &s->of_feed);
     f->users++;
     s->channel = channel_get(f, ask);
     bus_timer(b, &s->deadline, b->config->bus_wait);
@@ -65,6 +66,7 @@ void follower_free(struct follower *s)
     if (s->pending) s->pending->follower = NULL;
     timer_stop(bus_timers(s->bus), &s->deadline);
     list_del(&s->link);
+    list_del(&s->of_feed);
     map_remove(&s->bus->followers, &s->by_id);
     channel_release(s->channel);
     if (s->ask) mail_free(&s->ask->item);
@@ -199,7 +201,7 @@ static void follower_locate(struct follower *s)
     s->state = FOLLOWER_LOCATING;
     s->pending = pending_new(s->bus, PENDING_FOLLOWER);
     s->pending->follower = s;
-    s->bus->backend->locate(bus_instance(s->bus), s->pending->token, &l);
+    bus_locate(s->bus, s->pending->token, l);
 }
 
 void follower_on_located(struct follower *s, const struct wsbus_answer *a,

@@ -94,7 +94,7 @@ void history_new(struct hub_bus *b, struct mail_ask *ask)
         break;
     default: break;
     }
-    b->backend->locate(bus_instance(b), history_pend(h), &l);
+    bus_locate(b, history_pend(h), l);
 }
 
 void history_on_located(struct history *h, const struct wsbus_answer *a,
@@ -107,10 +107,12 @@ void history_on_located(struct history *h, const struct wsbus_answer *a,
         .key_len = h->ask->key.n,
         .max_messages = h->ask->limit,
         .max_bytes = HISTORY_PAGE_BYTES,
-        .max_scan = (uint32_t)h->bus->config->replay.max_messages,
     };
 
+    uint64_t scan = h->bus->config->replay.max_messages;
+
     h->pending = NULL;
+    r.max_scan = scan > h->ask->limit ? (uint32_t)scan : h->ask->limit;
     if (a->status != WSBUS_OK) {
         history_refuse(h, a);
         return;
@@ -122,7 +124,7 @@ void history_on_located(struct history *h, const struct wsbus_answer *a,
     }
     h->start = cursor_copy(l->cursor);
     r.from = h->start;
-    h->bus->backend->read(bus_instance(h->bus), history_pend(h), &r);
+    bus_read(h->bus, history_pend(h), r);
 }
 
 /* The message frames separated by commas, until the page is full. Returns how many are in. */

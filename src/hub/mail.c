@@ -4,6 +4,7 @@
 
 #include "base/list.h"
 #include "base/mem.h"
+#include "base/text.h"
 #include "protocol/cursor.h"
 
 /* Small items cost more than their bytes (allocation, what they set in motion). */
@@ -28,6 +29,16 @@ static struct span put(char **at, struct span s)
     (*at)[s.n] = '\0';
     *at += s.n + 1;
     return copy;
+}
+
+/* Words of a bus come from outside: what is no UTF-8 must not reach a client. */
+static void scrub(struct span s, char *p)
+{
+    for (size_t i = 0; s.p && i < s.n;) {
+        size_t n = utf8_length(p + i, s.n - i);
+        if (n == 0) p[i] = '?';
+        i += n ? n : 1;
+    }
 }
 
 /* ---- worker -> bus --------------------------------------------------------------------------- */
@@ -138,6 +149,7 @@ struct mail_left *mail_left_new(uint64_t id, bool answer, struct span reason)
     char *at = (char *)(m + 1);
 
     *m = (struct mail_left){.id = id, .answer = answer, .reason = put(&at, reason)};
+    scrub(m->reason, (char *)(m + 1));
     item_init(&m->item, MAIL_LEFT, size);
     return m;
 }
@@ -150,6 +162,7 @@ struct mail_done *mail_done_new(enum mail_kind kind, uint64_t id, enum error_cod
     char *at = (char *)(m + 1);
 
     *m = (struct mail_done){.id = id, .error = error, .text = put(&at, text)};
+    if (error != ERR_NONE) scrub(m->text, (char *)(m + 1));
     item_init(&m->item, kind, size);
     return m;
 }

@@ -19,7 +19,6 @@ static void post_chunk(struct follower *s, uint64_t channel)
 {
     struct mail_chunk *m = mail_chunk_new(s->id, channel);
 
-    s->pulled = false;
     bus_mail(s->bus, s->worker, &m->item);
 }
 
@@ -57,6 +56,11 @@ static enum place replay_place(const struct follower *s)
         if (!pos || !pos_comparable(pos, &front->pos[i])) return PLACE_SHORT;
         if (pos_compare(pos, &front->pos[i]) < 0) return PLACE_SHORT;
         if (pos_compare(pos, &front->pos[i]) > 0) place = PLACE_AHEAD;
+    }
+    /* Of a partition that is new the feed may know later than a read. */
+    for (uint32_t i = 0; i < s->at->count; i++) {
+        const struct wsbus_pos *pos = &s->at->pos[i];
+        if ((pos->hi || pos->lo) && !cursor_get(front, pos->partition)) place = PLACE_AHEAD;
     }
     return place;
 }
@@ -135,7 +139,11 @@ static void replay_from_ring(struct follower *s)
     }
     for (uint32_t i = 0; i < feed_front(f, s->worker)->count; i++)
         cursor_advance(&s->at, &feed_front(f, s->worker)->pos[i]);
-    replay_finish(s);
+    /* One pull, one chunk: who is ahead asks again before it gets more. */
+    if (bytes > 0 && replay_place(s) == PLACE_AHEAD)
+        post_chunk(s, 0);
+    else
+        replay_finish(s);
 }
 
 /* ---- from the backend ---------------------------------------------------------------------------- */
@@ -157,10 +165,12 @@ static void replay_read(struct follower *s)
     if (!bus_instance(s->bus)) return;
     s->pending = pending_new(s->bus, PENDING_FOLLOWER);
     s->pending->follower = s;
-    f->bus->backend->read(bus_instance(s->bus), s->pending->token, &r);
+    s->pending->until = cursor_copy(r.until);
+    bus_read(s->bus, s->pending->token, r);
 }
 
-void replay_on_chunk(struct follower *s, const struct wsbus_answer *a, const struct wsbus_chunk *c)
+void replay_on_chunk(struct follower *s, const struct pending *p, const struct wsbus_answer *a,
+                     const struct wsbus_chunk *c)
 {
     if (a->status == WSBUS_UNAVAILABLE || a->status == WSBUS_BUSY) {
         bus_timer(s->bus, &s->deadline, READ_RETRY); /* a subscription outlives an outage */
@@ -176,9 +186,12 @@ void replay_on_chunk(struct follower *s, const struct wsbus_answer *a, const str
     }
     for (size_t i = 0; i < c->count; i++)
         post_frame(s, feed_frame(s->feed, s->channel, c->messages[i]));
-    cursor_free(s->at);
-    s->at = cursor_copy(c->cursor);
-    post_chunk(s, 0);
+    chunk_advance(&s->at, c, p->until);
+    /* On a worker that is being brought forward the next pull would find it elsewhere again. */
+    if (replay_place(s) == PLACE_THERE)
+        replay_join(s);
+    else
+        post_chunk(s, 0);
 }
 
 void replay_pull(struct follower *s)
@@ -186,7 +199,6 @@ void replay_pull(struct follower *s)
     struct feed *f = s->feed;
 
     if (s->state != FOLLOWER_REPLAY || s->pending) return;
-    s->pulled = true;
     if (s->first) {
         struct frame *frame = feed_frame(f, s->channel, s->first);
         wsbus_message_unref(s->first);

@@ -75,8 +75,7 @@ static void on_left(struct session_worker *w, const struct mail_left *m)
 {
     struct subscription *sub = subscription_find(w, m->id);
     struct session *s;
-    char *id, reason[64];
-    size_t n = m->reason.n < sizeof reason - 1 ? m->reason.n : sizeof reason - 1;
+    char *id;
 
     if (!sub) return;
     s = sub->session;
@@ -88,9 +87,9 @@ static void on_left(struct session_worker *w, const struct mail_left *m)
         free(id);
         subscription_release(sub, true);
     } else {
-        if (n) memcpy(reason, m->reason.p, n);
-        reason[n] = '\0';
-        unsubscribed(s, span_of(NULL, 0), subscription_channel(sub), n ? reason : NULL);
+        /* It ends with a NUL, as all texts of mail do. */
+        unsubscribed(s, span_of(NULL, 0), subscription_channel(sub),
+                     m->reason.n ? m->reason.p : NULL);
     }
     subscription_free(sub);
     session_progress(s);

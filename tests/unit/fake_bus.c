@@ -12,6 +12,7 @@
 static struct wsbus_message *entries[LOG_MAX]; /* in the order of publishing */
 static size_t entry_count, first_kept, delivered;
 static uint64_t last[FAKE_PARTITIONS];
+static struct wsbus_pos hole[FAKE_PARTITIONS]; /* the log's end, where it is no message */
 static uint64_t feed, held_subscribe, held_unsubscribe;
 static const struct wsbus_host *host;
 static const struct wsbus_answer ok = {WSBUS_OK, NULL};
@@ -21,12 +22,32 @@ struct fake_control fake;
 
 /* ---- on the bus thread ------------------------------------------------------------------------ */
 
+static bool is_hidden(const struct wsbus_message *m)
+{
+    return atomic_load(&fake.hide_partition) && m->pos.partition == FAKE_PARTITIONS - 1;
+}
+
 static struct wsbus_cursor *end_cursor(size_t upto)
 {
-    struct wsbus_cursor *c = cursor_new(FAKE_PARTITIONS);
+    struct wsbus_cursor *c = cursor_new(FAKE_PARTITIONS - atomic_load(&fake.hide_partition));
     for (size_t i = 0; i < upto; i++)
-        cursor_put(&c, &entries[i]->pos);
+        if (!is_hidden(entries[i])) cursor_put(&c, &entries[i]->pos);
+    for (int32_t p = 0; upto == entry_count && p < FAKE_PARTITIONS; p++)
+        if (hole[p].lo) cursor_advance(&c, &hole[p]);
     return c;
+}
+
+/* What a caller lends must be there until the operation returns, also after the answer. */
+static void look_at(const void *p, size_t n)
+{
+    static volatile unsigned char sum;
+    for (size_t i = 0; p && i < n; i++)
+        sum = (unsigned char)(sum + ((const unsigned char *)p)[i]);
+}
+
+static void look_at_cursor(const struct wsbus_cursor *c)
+{
+    if (c) look_at(c->pos, c->count * sizeof c->pos[0]);
 }
 
 static void confirm(uint64_t token)
@@ -42,8 +63,16 @@ static void deliver_late(void)
 {
     while (delivered < entry_count && !atomic_load(&fake.hold_live)) {
         struct wsbus_message *m = entries[delivered++];
-        if (feed) host->message(host, feed, wsbus_message_ref(m));
+        if (feed && !is_hidden(m)) host->message(host, feed, wsbus_message_ref(m));
     }
+}
+
+/* The feed learns of the last partition, which it reads from its beginning. */
+static void deliver_hidden(void)
+{
+    if (!atomic_exchange(&fake.hide_partition, false)) return;
+    for (size_t i = FAKE_PARTITIONS - 1; i < delivered; i += FAKE_PARTITIONS)
+        if (feed) host->message(host, feed, wsbus_message_ref(entries[i]));
 }
 
 static void append(void)
@@ -92,12 +121,13 @@ static void *fake_open(const struct wsbus_host *h, const struct wsbus_value *val
 
 static void fake_subscribe(void *bus, uint64_t token, const struct wsbus_topic *topic)
 {
-    (void)bus, (void)topic;
+    (void)bus;
     atomic_fetch_add(&fake.subscribes, 1);
     if (atomic_load(&fake.hold_subscribe))
         held_subscribe = token;
     else
         confirm(token);
+    look_at(topic->name, topic->name_len);
 }
 
 static void fake_unsubscribe(void *bus, uint64_t token)
@@ -139,11 +169,10 @@ static struct wsbus_cursor *locate_last(const struct wsbus_locate *l)
     return c;
 }
 
-static void fake_locate(void *bus, uint64_t token, const struct wsbus_locate *l)
+static void answer_locate(uint64_t token, const struct wsbus_locate *l)
 {
     struct wsbus_located r = {0};
     struct wsbus_cursor *c;
-    (void)bus;
     if (atomic_load(&fake.down)) {
         host->located(host, token, &unavailable, NULL);
         return;
@@ -167,17 +196,32 @@ static bool wanted(const struct wsbus_read *r, const struct wsbus_message *m)
     return !until || pos_compare(&m->pos, until) <= 0;
 }
 
-static void fake_read(void *bus, uint64_t token, const struct wsbus_read *r)
+/* What was trimmed of the past that is asked for. */
+static void tell_lost(const struct wsbus_read *r, struct wsbus_chunk *c, struct wsbus_cursor **at)
 {
-    static struct wsbus_message *list[64];
+    for (size_t i = 0; i < first_kept; i++) {
+        if (!wanted(r, entries[i])) continue;
+        c->lost = WSBUS_LOST_EXPIRED;
+        cursor_put(at, &entries[i]->pos);
+    }
+    c->lost_until = c->lost ? *at : NULL;
+}
+
+static void answer_read(uint64_t token, const struct wsbus_read *r)
+{
+    struct wsbus_message *list[64];
     struct wsbus_chunk c = {.messages = list, .end = true};
-    struct wsbus_cursor *at = cursor_copy(r->from);
-    (void)bus;
-    atomic_fetch_add(&fake.reads, 1);
+    struct wsbus_cursor *at = cursor_copy(r->from), *lost = cursor_copy(r->from);
     if (atomic_load(&fake.down)) {
         host->chunk(host, token, &unavailable, NULL);
         cursor_free(at);
+        cursor_free(lost);
         return;
+    }
+    tell_lost(r, &c, &lost);
+    if (c.lost) {
+        cursor_free(at);
+        at = cursor_copy(lost);
     }
     for (size_t i = first_kept; i < entry_count; i++) {
         if (!wanted(r, entries[i])) continue;
@@ -191,11 +235,93 @@ static void fake_read(void *bus, uint64_t token, const struct wsbus_read *r)
     c.cursor = at;
     host->chunk(host, token, &ok, &c);
     cursor_free(at);
+    cursor_free(lost);
+}
+
+/* ---- answers that take their time ---------------------------------------------------------------- */
+
+/* A read or a locate that was not answered from inside the call, with copies of what was lent. */
+struct late {
+    struct late *next;
+    uint64_t token;
+    bool is_read;
+    struct wsbus_locate locate;
+    struct wsbus_read read;
+    struct wsbus_cursor *cursor, *until;
+    char key[16];
+};
+
+static struct late *lates;
+
+static void late_add(const struct late *from, const char *key, size_t key_len,
+                     const struct wsbus_cursor *cursor, const struct wsbus_cursor *until)
+{
+    struct late *l = malloc(sizeof *l), **at = &lates;
+    *l = *from;
+    if (key) memcpy(l->key, key, key_len);
+    l->cursor = cursor_copy(cursor);
+    l->until = cursor_copy(until);
+    l->locate.cursor = l->read.from = l->cursor;
+    l->locate.until = l->read.until = l->until;
+    l->locate.key = l->read.key = key ? l->key : NULL;
+    while (*at)
+        at = &(*at)->next;
+    *at = l;
+    atomic_fetch_add(&fake.lates, 1);
+}
+
+static void late_answer(void)
+{
+    struct late *l = lates;
+    lates = l->next;
+    atomic_fetch_sub(&fake.lates, 1);
+    if (l->is_read)
+        answer_read(l->token, &l->read);
+    else
+        answer_locate(l->token, &l->locate);
+    cursor_free(l->cursor);
+    cursor_free(l->until);
+    free(l);
+}
+
+static void fake_locate(void *bus, uint64_t token, const struct wsbus_locate *l)
+{
+    (void)bus;
+    if (atomic_load(&fake.late))
+        late_add(&(struct late){.token = token, .locate = *l}, l->key, l->key_len, l->cursor,
+                 l->until);
+    else
+        answer_locate(token, l);
+    look_at(l->topic.name, l->topic.name_len);
+    look_at(l->key, l->key_len);
+    look_at_cursor(l->cursor);
+    look_at_cursor(l->until);
+}
+
+static void fake_read(void *bus, uint64_t token, const struct wsbus_read *r)
+{
+    static int depth;
+    (void)bus;
+    atomic_fetch_add(&fake.reads, 1);
+    if (++depth > atomic_load(&fake.deepest)) atomic_store(&fake.deepest, depth);
+    if (atomic_load(&fake.late))
+        late_add(&(struct late){.token = token, .is_read = true, .read = *r}, r->key, r->key_len,
+                 r->from, r->until);
+    else
+        answer_read(token, r);
+    look_at(r->topic.name, r->topic.name_len);
+    look_at(r->key, r->key_len);
+    look_at_cursor(r->from);
+    look_at_cursor(r->until);
+    depth--;
 }
 
 static void fake_close(void *bus, uint64_t deadline_ms)
 {
     (void)bus, (void)deadline_ms;
+    atomic_store(&fake.down, true);
+    while (lates)
+        late_answer();
     host->closed(host);
 }
 
@@ -265,11 +391,15 @@ static void do_release(const void *arg)
     atomic_store(&fake.hold_subscribe, false);
     atomic_store(&fake.hold_unsubscribe, false);
     atomic_store(&fake.hold_live, false);
+    atomic_store(&fake.late, false);
+    while (lates)
+        late_answer();
     held_subscribe = 0;
     if (token) confirm(token);
     token = held_unsubscribe;
     held_unsubscribe = 0;
     if (token) host->unsubscribed(host, token);
+    deliver_hidden();
     deliver_late();
 }
 
@@ -282,9 +412,29 @@ static void do_gap(const void *arg)
 static void do_end(const void *arg)
 {
     struct wsbus_answer a = {WSBUS_REFUSED, arg};
-    uint64_t token = feed;
-    feed = 0;
+    uint64_t token = feed ? feed : held_unsubscribe;
+    feed = held_unsubscribe = 0;
     host->ended(host, token, &a);
+}
+
+static void do_progress(const void *arg)
+{
+    (void)arg;
+    /* A feed does not move on over what it has not had. */
+    if (delivered < entry_count || atomic_load(&fake.hide_partition)) return;
+    for (size_t i = entry_count; i < entry_count + FAKE_PARTITIONS; i++) {
+        struct wsbus_pos *h = &hole[i % FAKE_PARTITIONS];
+        if (i % 4 == 0) continue; /* the next message follows at once */
+        *h = (struct wsbus_pos){.partition = (int32_t)(i % FAKE_PARTITIONS),
+                                .lo = last[i % FAKE_PARTITIONS] + i % 4};
+        if (feed) host->progress(host, feed, h);
+    }
+}
+
+static void do_answer(const void *arg)
+{
+    for (unsigned i = 0; i < *(const unsigned *)arg && lates; i++)
+        late_answer();
 }
 
 static void do_trim(const void *arg)
@@ -308,6 +458,14 @@ void fake_end(const char *words)
 {
     on_bus(do_end, words);
 }
+void fake_progress(void)
+{
+    on_bus(do_progress, NULL);
+}
+void fake_answer(unsigned count)
+{
+    on_bus(do_answer, &count);
+}
 void fake_trim(uint64_t number)
 {
     on_bus(do_trim, &number);
@@ -319,6 +477,7 @@ void fake_reset(void)
         wsbus_message_unref(entries[i]);
     entry_count = first_kept = delivered = 0;
     memset(last, 0, sizeof last);
+    memset(hole, 0, sizeof hole);
     feed = held_subscribe = held_unsubscribe = 0;
     fake = (struct fake_control){0};
     atomic_store(&fake.log, true);

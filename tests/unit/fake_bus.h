@@ -22,6 +22,11 @@ struct fake_control {
     atomic_int refuse_subscribe; /* enum wsbus_status */
     atomic_int subscribes, unsubscribes, reads; /* calls so far */
     atomic_bool hold_unsubscribe;
+    atomic_bool late;   /* reads and locates are not answered before fake_answer() */
+    atomic_int deepest; /* reads inside of reads */
+    atomic_int lates;   /* so many wait */
+    atomic_bool
+        hide_partition; /* the last partition is not known to the feed before fake_release() */
 };
 extern struct fake_control fake;
 
@@ -29,7 +34,10 @@ void fake_reset(void);
 /* Publishes `count` messages to the partitions in turn, keys "k0".."k6" by number. Returns when
  * they have been handed to the feed. Payload: the number of the message. */
 void fake_publish(unsigned count);
-void fake_release(void); /* hold_* are off; what was held back happens now */
+/* The log moves on to just before the next message, without a message. */
+void fake_progress(void);
+void fake_answer(unsigned count); /* the oldest of those that wait */
+void fake_release(void);          /* hold_*, late are off; what was held back happens now */
 void fake_gap(void);
 void fake_end(const char *words);
 /* Forgets all messages of the log up to this number. */

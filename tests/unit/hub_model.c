@@ -12,6 +12,7 @@
 
 #include "base/json_scan.h"
 #include "base/list.h"
+#include "base/text.h"
 #include "hub/hub.h"
 #include "protocol/cursor.h"
 
@@ -34,7 +35,8 @@ unsigned model_sub_count;
 static struct hub *hub;
 struct config model_config;
 static struct config_bus bus_entry;
-static struct config_rule whole_rule, keyed_rule;
+struct config_rule model_whole_rule;
+static struct config_rule keyed_rule;
 static uint64_t next_id;
 
 static void wake_side(void *arg)
@@ -106,12 +108,13 @@ static void sub_message(struct sub *s, struct span frame)
     int64_t number;
     size_t *next;
     assert_int_equal(json_integer(member(frame, "data"), &number), 0);
+    s->messages++;
+    if (s->uncounted) return;
     next = &s->next[number % FAKE_PARTITIONS];
     while (s->key >= 0 && *next % 7 != (size_t)s->key)
         *next += FAKE_PARTITIONS;
     assert_int_equal(number, *next);
     *next += FAKE_PARTITIONS;
-    s->messages++;
 }
 
 static void sub_frame(struct sub *s, struct span frame)
@@ -123,7 +126,10 @@ static void sub_frame(struct sub *s, struct span frame)
         assert_true(s->past);
         s->lives++;
     } else if (model_type_is(frame, "gap")) {
+        struct span until = member(frame, "until");
         s->gaps++;
+        memcpy(s->last_gap, s->last_text, sizeof s->last_gap);
+        if (until.p && json_kind(until) == JSON_ARRAY) sub_cursor(s, until);
     } else {
         assert_true(model_type_is(frame, "position"));
     }
@@ -187,13 +193,16 @@ static void on_item(unsigned worker, struct inbox_item *item)
         assert_int_equal(s->state, SUB_ASKED);
         s->state = SUB_GONE;
         s->refused = m->error;
+        assert_true(utf8_valid(m->text));
         break;
     }
     case MAIL_LEFT: {
         struct mail_left *m = CONTAINER_OF(item, struct mail_left, item);
         s = sub_by_id(m->id);
         assert_true(m->answer || s->state != SUB_ASKED);
+        assert_true(utf8_valid(m->reason));
         s->lefts++;
+        s->answers += m->answer;
         s->state = SUB_GONE;
         break;
     }
@@ -248,7 +257,7 @@ struct sub *model_subscribe(unsigned worker, int key, enum from_kind from, int64
     s->past = from != FROM_NOW && atomic_load(&fake.log);
     ask->worker = worker;
     ask->id = s->id;
-    ask->rule = key >= 0 ? &keyed_rule : &whole_rule;
+    ask->rule = key >= 0 ? &keyed_rule : &model_whole_rule;
     ask->caps = atomic_load(&fake.log) ? WSBUS_CAP_LOG : 0;
     ask->from = from;
     ask->number = number;
@@ -266,8 +275,9 @@ void model_unsubscribe(struct sub *s)
 /* Works all inboxes, pulling wherever a replay has room, until `done` holds. */
 void model_work_until(bool (*done)(void))
 {
-    for (int idle = 0; !done(); idle++) {
-        unsigned n = 0;
+    unsigned n = 0;
+    for (int idle = 0; !done(); idle += n == 0) {
+        n = 0;
         assert_true(idle < 20000);
         for (unsigned w = 0; w < WORKERS; w++)
             n += model_take(w, 1000);
@@ -343,7 +353,7 @@ int model_setup(void **state)
         inboxes[w] = &model_sides[w].inbox;
     }
     bus_entry = (struct config_bus){"fake", &fake_backend, NULL};
-    whole_rule = (struct config_rule){.match = "all", .publish = true, .history = true};
+    model_whole_rule = (struct config_rule){.match = "all", .publish = true, .history = true};
     keyed_rule = (struct config_rule){.match = "one.{k}", .publish = true, .history = true};
     model_config = (struct config){.buses = &bus_entry, .bus_count = 1};
     model_config.limits.inbox_bytes = 1 << 24;

@@ -13,7 +13,7 @@
 #include "hub/mail.h"
 
 #define WORKERS 3
-#define SUBS 64
+#define SUBS 400
 #define POSITIONS 60000
 
 enum sub_state { SUB_NONE, SUB_ASKED, SUB_REPLAY, SUB_LIVE, SUB_GONE };
@@ -25,10 +25,11 @@ struct sub {
     int key;                      /* -1: the whole topic */
     bool past;                    /* `live` is due, once */
     size_t next[FAKE_PARTITIONS]; /* index of the next message of each partition */
-    unsigned messages, lives, gaps, lefts;
+    unsigned messages, lives, gaps, lefts, answers;
     bool pulling;
     enum error_code refused;
-    char last_text[300];
+    bool uncounted; /* without positions nothing can be compared */
+    char last_text[300], last_gap[300];
     char cursor[200];
 };
 
@@ -43,7 +44,8 @@ struct side {
 extern struct side model_sides[WORKERS];
 extern struct sub model_subs[SUBS];
 extern unsigned model_sub_count;
-extern struct config model_config;      /* may be changed before the first subscribe */
+extern struct config model_config; /* may be changed before the first subscribe */
+extern struct config_rule model_whole_rule;
 extern size_t model_inbox_cap;          /* of the workers; 0: large */
 extern uint64_t model_lo_of[POSITIONS]; /* position of each message of the fake log */
 extern struct sub *model_watched;       /* whom the model_has_… conditions look at */
