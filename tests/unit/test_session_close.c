@@ -94,7 +94,7 @@ static void test_a_burst_is_not_slow(void **state)
     memset(text, 'x', sizeof text - 1);
     for (int i = 0; i < 35; i++) {
         struct frame *f;
-        snprintf(text + 990, 10, "-%d", i);
+        snprintf(text + 980, 20, "-%d", i);
         f = frame_new(FRAME_TEXT, span_str(text));
         inbox_force(&rig.inbox, &mail_frame_new(MAIL_LIVE, 50, f)->item);
     }
