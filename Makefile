@@ -143,7 +143,7 @@ help: ## this list
 	@echo '             SAN=address|thread  ARGS="-c FILE"  PREFIX  DESTDIR  JOBS  IMAGE'
 
 # ---------------------------------------------------------------- tests
-.PHONY: test test-full check-c check-fresh
+.PHONY: test test-full test-js check-c check-fresh
 VENV := build/venv
 
 test: ## installs what tests need, builds, runs the whole suite (SAN=… with that build)
@@ -157,6 +157,11 @@ test-full: ## test with the long tests, then the suite under both sanitizers
 	@SAN=$(SAN) TEST_FULL=1 tests/run $(B) units contract e2e
 	@$(MAKE) --no-print-directory SAN=address test
 	@$(MAKE) --no-print-directory SAN=thread test
+
+test-js: all ## src/web/wsbus.js under Node 20 (wants node and npm; not part of `test` yet)
+	@mkdir -p build/node && cp tests/js/package.json build/node/
+	@cd build/node && npm install --silent --no-audit --no-fund
+	node --test tests/js/*.test.mjs
 
 check-c: ## the C tests only: units and contract suite
 	@$(MAKE) --no-print-directory -j$(JOBS) tests
