@@ -108,7 +108,7 @@ void history_on_located(struct history *h, const struct wsbus_answer *a,
         .max_messages = h->ask->limit,
         .max_bytes = HISTORY_PAGE_BYTES,
     };
-
+    /* A page that no key thins out is never cut short by what may be looked at. */
     uint64_t scan = h->bus->config->replay.max_messages;
 
     h->pending = NULL;
