@@ -3,9 +3,11 @@
 
 #include <libwebsockets.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/log.h"
+#include "base/mem.h"
 #include "edge/conn.h"
 #include "edge/handshake.h"
 #include "edge/http.h"
@@ -103,6 +105,14 @@ int wire_open(struct wire *w, uv_loop_t *loop, struct edge *edge, char *err, siz
         .keepalive_timeout = NEVER_S,
         .retry_and_idle_policy = &no_pings,
     };
+#if LWS_LIBRARY_VERSION_NUMBER >= 4003000
+    /* The default one is shared by all contexts of the process and counts its users without a
+     * lock: workers that end at the same time make an assertion of libwebsockets fail. */
+    lws_log_cx_t *log = mem_zero(sizeof(*log));
+    log->u.emit = emit;
+    log->lll_flags = log_wanted(LOG_DEBUG) ? LLL_ERR | LLL_WARN : 0;
+    info.log_cx = w->log = log;
+#endif
     w->context = lws_create_context(&info);
     if (!w->context) {
         snprintf(err, err_size,
@@ -120,7 +130,10 @@ int wire_open(struct wire *w, uv_loop_t *loop, struct edge *edge, char *err, siz
 bool wire_close(struct wire *w)
 {
     if (w->context) lws_context_destroy(w->context);
-    return !w->context;
+    if (w->context) return false;
+    free(w->log);
+    w->log = NULL;
+    return true;
 }
 
 void wire_adopt(struct wire *w, int fd, bool loopback, bool full)

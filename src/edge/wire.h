@@ -23,6 +23,7 @@ struct wire {
     struct lws_vhost *vhost;
     struct edge *edge;
     bool adopted; /* the last socket handed over has become a struct lws */
+    void *log;    /* libwebsockets' log context of this worker, where it has such a thing */
 };
 
 /* 0, or -1 with a sentence in `err`; wire_close() is due either way. `w` must not move. */
