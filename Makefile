@@ -193,6 +193,11 @@ lint: ## formats, layers, lengths, static analysis, clang's warnings, the option
 format: $(VENV)/ready ## clang-format over all C files
 	@$(VENV)/bin/clang-format -i $(C_FILES)
 
+# ---------------------------------------------------------------- what is not ours
+.PHONY: vendor
+vendor: ## takes the chart library of the demo pages from npm anew (needs npm, openssl)
+	src/web/vendor/refresh
+
 # ---------------------------------------------------------------- container
 .PHONY: image image-test
 image: ## deploy/Dockerfile as $(IMAGE)
