@@ -101,10 +101,11 @@ export class Chart {
       ...this.size(),
       ms: 1,
       legend: { show: false },
+      padding: [8, 0, 0, 4],
       cursor: { y: false, drag: { x: false, y: false }, points: { size: 7 } },
       scales: { y: { range: (u, low, high) => margin(low, high) } },
       axes: [
-        { ...axis, grid: { show: false }, space: 80, size: 28, values: (u, at) => at.map(timeOf) },
+        { ...axis, grid: { show: false }, space: 64, size: 28, values: (u, at) => labels(at) },
         {
           ...axis,
           grid,
@@ -217,6 +218,12 @@ export class Chart {
 
 /** uPlot asks anew for each drawing, so the colours follow the page's. */
 const color = (name) => () => getComputedStyle(document.documentElement).getPropertyValue(name);
+
+/** Whole minutes need no seconds. */
+function labels(times) {
+  const end = times.every((time) => time % 60000 === 0) ? 5 : 8;
+  return times.map((time) => timeOf(time).slice(0, end));
+}
 
 /** A flat line is not at the edge, and a quiet market does not look wild. */
 function margin(low, high) {

@@ -9,7 +9,7 @@ export const lastOf = ({ bid, last }) => last ?? bid;
 export const decimalsOf = ({ bid, ask, last = bid }) =>
   Math.max(...[bid, ask, last].map((price) => String(price).split(".")[1]?.length ?? 0));
 
-const clock = new Intl.DateTimeFormat(undefined, {
+const clock = new Intl.DateTimeFormat("en-GB", {
   hour: "2-digit",
   minute: "2-digit",
   second: "2-digit",
