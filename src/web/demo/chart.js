@@ -103,7 +103,10 @@ export class Chart {
       legend: { show: false },
       padding: [8, 0, 0, 4],
       cursor: { y: false, drag: { x: false, y: false }, points: { size: 7 } },
-      scales: { y: { range: (u, low, high) => margin(low, high) } },
+      scales: {
+        x: { range: (u, first, last) => [first, last + Math.max(last - first, 1000) * 0.02] },
+        y: { range: (u, low, high) => margin(low, high) },
+      },
       axes: [
         { ...axis, grid: { show: false }, space: 64, size: 28, values: (u, at) => labels(at) },
         {

@@ -104,13 +104,18 @@ class Row {
 
   drawChange(change) {
     const cell = this.cell(".change");
-    const points = Number(change.toFixed(this.decimals));
-    const sign = points > 0 ? "+" : points < 0 ? "−" : "";
-    const show = (value, decimals) => sign + Math.abs(value).toFixed(decimals);
-    cell.dataset.move = points > 0 ? "up" : points < 0 ? "down" : "none";
-    cell.querySelector(".points").textContent = show(points, this.decimals);
-    cell.querySelector(".percent").textContent = `${show((change / this.base) * 100, 2)} %`;
+    const points = signed(change, this.decimals);
+    cell.dataset.move = { "+": "up", "−": "down" }[points[0]] ?? "none";
+    cell.querySelector(".points").textContent = points;
+    cell.querySelector(".percent").textContent = `${signed((change / this.base) * 100, 2)} %`;
   }
+}
+
+/** With its sign, and nothing has none. */
+function signed(value, decimals) {
+  const text = Math.abs(value).toFixed(decimals);
+  if (Number(text) === 0) return text;
+  return (value > 0 ? "+" : "−") + text;
 }
 
 /** However much comes, a row is drawn once for each frame, and not at all in a hidden tab. */

@@ -157,7 +157,7 @@ export class Room {
       become("taken");
     } catch (error) {
       if (error.code === "outcome_unknown") become("unknown", "It is not known whether this was sent.");
-      else become("failed", `Not sent: ${error.message}.`);
+      else become("failed", `Not sent: ${error.message}`);
     }
   }
 
