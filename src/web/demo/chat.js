@@ -157,8 +157,8 @@ function drawRooms() {
     else button.removeAttribute("aria-current");
     const unread = room === shown ? 0 : room.unread;
     const badge = button.querySelector(".unread");
-    badge.textContent = unread ? String(unread) : "";
-    badge.ariaLabel = unread ? `${unread} unread` : null;
+    badge.hidden = !unread;
+    badge.querySelector("b").textContent = unread;
   }
 }
 

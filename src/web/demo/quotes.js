@@ -34,10 +34,11 @@ class Row {
     this.element.dataset.symbol = symbol;
     this.cell(".chart").textContent = symbol;
     this.cell(".chart").title = `Show ${symbol} in the chart`;
-    this.cell(".remove").ariaLabel = `Remove ${symbol}`;
+    this.cell(".remove").setAttribute("aria-label", `Remove ${symbol}`);
     this.cell(".remove").addEventListener("click", (event) => {
       event.stopPropagation();
       remove(this);
+      keep();
     });
     this.element.addEventListener("click", () => select(this));
     this.subscription = bus.subscribe(`quotes.${symbol}`, { from: { last: 1 } }, (quote) => this.take(quote));
@@ -145,15 +146,15 @@ function remove(row) {
   find(".empty").hidden = rows.size > 0;
   if (focused) (next?.querySelector(".remove") ?? find("#symbol")).focus();
   if (chart.symbol === row.symbol) select(rows.get(next?.dataset.symbol));
-  keep();
 }
 
 function select(row) {
   for (const other of rows.values()) {
-    other.element.toggleAttribute("aria-current", other === row);
-    other.cell(".chart").ariaPressed = other === row;
+    const chosen = other === row;
+    other.cell(".chart").setAttribute("aria-pressed", chosen);
+    if (chosen) other.element.setAttribute("aria-current", "true");
+    else other.element.removeAttribute("aria-current");
   }
-  if (row) row.element.setAttribute("aria-current", "true");
   if (chart.symbol !== row?.symbol) chart.show(row?.symbol ?? null);
 }
 
@@ -163,6 +164,7 @@ async function subscribed(row) {
     await row.subscription.ready;
   } catch (error) {
     if (rows.get(row.symbol) !== row) return; // removed in the meantime
+    if (error.code === "closed") return; // that is no fault of the symbol
     remove(row);
     complain(`${row.symbol}: ${error.message}`);
     throw error;
