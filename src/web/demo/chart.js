@@ -40,10 +40,8 @@ export class Chart {
       this.broken = gapReason(reason);
       this.changed();
     };
-    const onError = () => {}; // the row says it
-    this.subscription = this.bus.subscribe(channel, { from: { last: PAST }, onGap, onError }, (...quote) =>
-      this.take(...quote),
-    );
+    const options = { from: { last: PAST }, onGap };
+    this.subscription = this.bus.subscribe(channel, options, (...quote) => this.take(...quote));
   }
 
   take(quote, { pos, ts }) {
@@ -207,8 +205,15 @@ export class Chart {
     set(".when", point ? timeOf(point.time) : "");
     set(".bid", point ? this.price(point.bid) : "–");
     set(".ask", point ? this.price(point.ask) : "–");
+    set(".gaps", this.lastGap());
+  }
+
+  lastGap() {
+    const { points } = this;
     const at = points.findLastIndex(({ gap }) => gap);
-    set(".gaps", at > 0 ? `Nothing is known of ${timeOf(points[at - 1].time)} to ${timeOf(points[at].time)}: ${points[at].gap}.` : "");
+    if (at < 1) return "";
+    const [from, to] = [points[at - 1], points[at]];
+    return `Nothing is known of ${timeOf(from.time)} to ${timeOf(to.time)}: ${to.gap}.`;
   }
 
   pointed() {

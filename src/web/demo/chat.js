@@ -91,13 +91,17 @@ function edge({ loading, complete, items, trouble }) {
 }
 
 const follows = (before, item) =>
-  !item.gap && !before.gap && before.name === item.name && before.mine === item.mine && item.ts - before.ts < 300000;
+  !item.gap &&
+  !before.gap &&
+  before.name === item.name &&
+  before.mine === item.mine &&
+  item.ts - before.ts < 300000;
 
 /** Everything that comes from others is set as text: markup in it stays text. */
 function elementOf(item) {
   if (item.gap) {
-    item.element ??= Object.assign(document.createElement("li"), { className: "gap", textContent: item.gap });
-    return item.element;
+    const text = { className: "gap", textContent: item.gap };
+    return (item.element ??= Object.assign(document.createElement("li"), text));
   }
   item.element ??= newMessage(item);
   if (item.shown !== item.state) drawFate(item);
@@ -129,7 +133,8 @@ function drawTime(element, { ts }) {
   time.dateTime = date.toISOString();
   time.title = date.toLocaleString();
   const clock = { hour: "2-digit", minute: "2-digit", hourCycle: "h23" };
-  time.textContent = date.toLocaleString(undefined, today ? clock : { day: "numeric", month: "short", ...clock });
+  const full = { day: "numeric", month: "short", ...clock };
+  time.textContent = date.toLocaleString("en-GB", today ? clock : full);
 }
 
 function drawFate(item) {
@@ -145,14 +150,18 @@ function drawFate(item) {
 }
 
 /** The same name has the same colour everywhere; chat.css has eight. */
-const hue = (name) => [...name].reduce((sum, letter) => (sum * 31 + letter.codePointAt(0)) % 1000003, 7) % 8;
+function hue(name) {
+  let sum = 7;
+  for (const letter of name) sum = (sum * 31 + letter.codePointAt(0)) % 1000003;
+  return sum % 8;
+}
 
 function drawRooms() {
-  const entries = find("#rooms");
-  for (const element of [...entries.children]) if (!rooms.has(element.dataset.name)) element.remove();
+  for (const button of document.querySelectorAll("[data-room]"))
+    if (!rooms.has(button.dataset.room)) button.parentElement.remove();
+  const buttons = [...document.querySelectorAll("[data-room]")];
   for (const room of rooms.values()) {
-    const element = [...entries.children].find(({ dataset }) => dataset.name === room.name) ?? newEntry(room);
-    const button = element.firstElementChild;
+    const button = buttons.find(({ dataset }) => dataset.room === room.name) ?? newEntry(room);
     if (room === shown) button.setAttribute("aria-current", "true");
     else button.removeAttribute("aria-current");
     const unread = room === shown ? 0 : room.unread;
@@ -164,13 +173,12 @@ function drawRooms() {
 
 function newEntry(room) {
   const element = copy("#entry");
-  element.dataset.name = room.name;
   const button = element.firstElementChild;
   button.dataset.room = room.name;
   button.querySelector(".label").textContent = room.name;
   button.addEventListener("click", () => show(room));
   find("#rooms").append(element);
-  return element;
+  return button;
 }
 
 /** How much is unread, also where the tab is hidden. */

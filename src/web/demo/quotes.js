@@ -41,7 +41,9 @@ class Row {
       keep();
     });
     this.element.addEventListener("click", () => select(this));
-    this.subscription = bus.subscribe(`quotes.${symbol}`, { from: { last: 1 } }, (quote) => this.take(quote));
+    this.channel = `quotes.${symbol}`;
+    const take = (quote) => this.take(quote);
+    this.subscription = bus.subscribe(this.channel, { from: { last: 1 } }, take);
     this.askBase().catch(() => {}); // without a past, the first price that comes
   }
 
@@ -53,7 +55,7 @@ class Row {
   async askBase() {
     let from = { time: new Date().setHours(0, 0, 0, 0) };
     for (;;) {
-      const page = await bus.history(`quotes.${this.symbol}`, { from, limit: 1 });
+      const page = await bus.history(this.channel, { from, limit: 1 });
       const [first] = page.messages;
       if (isQuote(first?.data)) {
         this.base = lastOf(first.data);
@@ -82,7 +84,8 @@ class Row {
   draw() {
     const { quote, drawn } = this;
     if (!quote) return;
-    for (const side of ["bid", "ask"]) this.drawPrice(this.cell(`.${side}`), quote[side], drawn?.[side]);
+    for (const side of ["bid", "ask"])
+      this.drawPrice(this.cell(`.${side}`), quote[side], drawn?.[side]);
     this.drawn = quote;
     this.drawChange(lastOf(quote) - this.base);
   }
@@ -227,12 +230,13 @@ setInterval(() => {
 
 /** The clocks of server and browser differ, so what is measured is a request and its answer. */
 async function measure() {
-  const [symbol] = rows.keys();
-  if (bus.state !== "open" || document.hidden || !symbol) return;
+  const [row] = rows.values();
+  if (bus.state !== "open" || document.hidden || !row) return;
   const begin = performance.now();
   let steady = true;
   const stop = bus.on("state", () => (steady = false));
-  await bus.history(`quotes.${symbol}`, { from: { last: 0 }, limit: 1 }).catch(() => (steady = false));
+  const nothing = { from: { last: 0 }, limit: 1 };
+  await bus.history(row.channel, nothing).catch(() => (steady = false));
   stop();
   const ms = performance.now() - begin;
   if (steady) find("#latency").textContent = ms.toFixed(ms < 10 ? 1 : 0);

@@ -9,8 +9,12 @@ const MOST = 1000; // messages kept
 export const LIMITS = { name: 40, text: 2000, room: 60 };
 
 const partition = (pos) => pos.slice(0, pos.indexOf("/"));
-const newId = () =>
-  Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+
+// crypto.randomUUID is not there on a page without https.
+function newId() {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
 
 /** Others may publish anything. */
 function read({ data, pos, ts }) {
@@ -34,7 +38,7 @@ export class Room {
   unread = 0;
   draft = "";
 
-  /** `changed()` is called after each change; `wrote`, a list, has the ids of what was said here. */
+  /** `wrote`: list of the ids of what was said here. `changed()` is called after each change. */
   constructor(bus, name, wrote, changed) {
     Object.assign(this, { bus, name, wrote, changed, channel: `chat.${name}` });
   }
@@ -45,13 +49,14 @@ export class Room {
 
   /** The newest page, then all that comes after it: no hole, no message twice. */
   async join() {
-    const { bus, channel } = this;
-    const from = await this.older();
-    this.subscription = bus.subscribe(
-      channel,
-      { from, onGap: (gap) => this.missing(gap), onError: (error) => this.joined && this.ended(error) },
-      (data, message) => this.hear(message),
-    );
+    const options = {
+      from: await this.older(),
+      onGap: (gap) => this.missing(gap),
+      onError: (error) => this.joined && this.ended(error),
+    };
+    if (this.left) return;
+    const hear = (data, message) => this.hear(message);
+    this.subscription = this.bus.subscribe(this.channel, options, hear);
     await this.subscription.ready;
     this.joined = true;
   }
@@ -70,9 +75,7 @@ export class Room {
       const page = await this.page(this.before.size ? [...this.before.values()] : undefined);
       this.before = new Map(page.before.map((pos) => [partition(pos), pos]));
       this.complete = page.messages.length < PAGE;
-      const fresh = page.messages.map(read).filter(({ id }) => !this.ids.has(id) && this.ids.add(id));
-      for (const item of fresh) item.mine = this.wrote.includes(item.id);
-      this.log.unshift(...fresh);
+      this.log.unshift(...page.messages.map(read).filter((item) => this.isNew(item)));
       return { after: page.cursor };
     } catch (error) {
       // A channel without a past that may be read is a chat too.
@@ -83,6 +86,14 @@ export class Room {
       this.loading = false;
       this.changed();
     }
+  }
+
+  isNew(item) {
+    const { id } = item;
+    if (this.ids.has(id)) return false; // said twice, since the first time was in doubt
+    this.ids.add(id);
+    item.mine = this.wrote.includes(id);
+    return true;
   }
 
   /** The last messages up to `until`. The server may cut it in pieces. */
@@ -100,12 +111,11 @@ export class Room {
   /** The bus tells it; our own words too, and that is what puts them in their place. */
   hear(message) {
     const said = read(message);
-    if (this.ids.has(said.id)) return; // said twice, since the first time was in doubt
-    const mine = this.own.get(said.id);
+    if (!this.isNew(said)) return;
+    const own = this.own.get(said.id);
     this.own.delete(said.id);
-    this.keep(Object.assign(mine ?? { mine: this.wrote.includes(said.id) }, said, { state: "heard" }));
-    this.ids.add(said.id);
-    if (!mine) this.unread += 1;
+    this.keep(Object.assign(own ?? {}, said, { state: "heard" }));
+    if (!said.mine) this.unread += 1;
     this.changed();
   }
 
@@ -156,7 +166,8 @@ export class Room {
       await this.bus.publish(this.channel, { id, name, text });
       become("taken");
     } catch (error) {
-      if (error.code === "outcome_unknown") become("unknown", "It is not known whether this was sent.");
+      const unknown = error.code === "outcome_unknown";
+      if (unknown) become("unknown", "It is not known whether this was sent.");
       else become("failed", `Not sent: ${error.message}`);
     }
   }
@@ -165,7 +176,8 @@ export class Room {
   async settle() {
     const doubtful = [...this.own.values()].filter(({ state }) => state === "unknown");
     if (!doubtful.length) return;
-    const { messages } = await this.page();
+    // Without a past to look at it is said again in any case.
+    const { messages } = await this.page().catch(() => ({ messages: [] }));
     const heard = new Set(messages.map((message) => read(message).id));
     for (const item of doubtful) {
       if (item.state !== "unknown") continue;
