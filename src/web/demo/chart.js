@@ -35,6 +35,7 @@ export class Chart {
 
   /** The table follows the same channel: on the wire there is one subscription. */
   follow(channel) {
+    if (this.bus.state === "closed") return;
     const onGap = ({ reason }) => {
       this.gaps += 1;
       this.broken = gapReason(reason);

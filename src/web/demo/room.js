@@ -18,11 +18,11 @@ function newId() {
 
 /** Others may publish anything. */
 function read({ data, pos, ts }) {
-  const { id, name, text } = Object(data);
+  const { id, name, text = data } = Object(data);
   return {
     id: typeof id === "string" && id ? id : pos ?? newId(),
     name: typeof name === "string" && name.trim() ? name.trim().slice(0, LIMITS.name) : "nobody",
-    text: (typeof text === "string" ? text : JSON.stringify(data) ?? "").slice(0, LIMITS.text),
+    text: (typeof text === "string" ? text : JSON.stringify(data)).slice(0, LIMITS.text),
     pos,
     ts,
   };
