@@ -61,6 +61,12 @@ FIXTURES      := $(filter tests/contract/fixture_%,$(CONTRACT))
 CONTRACT_BINS := $(patsubst tests/contract/fixture_%.c,$(B)/tests/test_contract_%,$(FIXTURES))
 OBJECTS       := $(call object,$(SOURCES) src/main.c $(UNITS) $(UNIT_AID) $(CONTRACT))
 
+# What the binary serves by itself: the files that src/web/assets names, as C data.
+PACKAGE := $(B)/web/package
+ASSETS  := $(shell awk '/^\// { print $$2 }' src/web/assets)
+ASSET_FILES := $(patsubst package/%,$(PACKAGE)/%,$(filter package/%,$(ASSETS))) \
+               $(addprefix src/web/,$(filter-out package/%,$(ASSETS)))
+
 ifeq ($(V),)
 say = @printf '  %-5s %s\n' $(1) $(2);
 else
@@ -80,7 +86,7 @@ $(B)/wsbus: $(B)/obj/src/main.o $(B)/libwsbus.a
 	$(call say,LINK,$@)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS)
 
 # Made anew each time, so that an object whose source is gone does not stay inside.
-$(B)/libwsbus.a: $(call object,$(SOURCES)) $(B)/members
+$(B)/libwsbus.a: $(call object,$(SOURCES)) $(B)/web/assets.o $(B)/members
 	$(call say,AR,$@)rm -f $@ && $(AR) rcs $@ $(filter %.o,$^)
 
 $(UNIT_BINS): $(B)/tests/%: $(B)/obj/tests/unit/%.o $(call object,$(UNIT_AID)) $(B)/libwsbus.a
@@ -95,7 +101,16 @@ $(CONTRACT_BINS): $(B)/tests/test_contract_%: $(B)/obj/tests/contract/fixture_%.
 $(OBJECTS): $(B)/obj/%.o: %.c $(B)/flags
 	$(call say,CC,$<)mkdir -p $(@D) && $(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
--include $(OBJECTS:.o=.d)
+$(PACKAGE)/wsbus.classic.js: $(addprefix src/web/,build wsbus.js wsbus.d.ts package.json README.md)
+	$(call say,PACK,$(@D))src/web/build $(@D)
+
+$(B)/web/assets.c: src/web/assets src/web/embed $(ASSET_FILES)
+	$(call say,EMBED,$@)src/web/embed src/web/assets $(B)/web >$@
+
+$(B)/web/assets.o: $(B)/web/assets.c $(B)/flags
+	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+
+-include $(OBJECTS:.o=.d) $(B)/web/assets.d
 
 # A file whose text is $(2), written only when that differs: what depends on it is then made again.
 define stamp

@@ -19,6 +19,7 @@
 #include "bus/registry.h"
 #include "config/config.h"
 #include "edge/admission.h"
+#include "edge/folder.h"
 #include "edge/listen.h"
 #include "edge/worker.h"
 #include "hub/hub.h"
@@ -40,6 +41,7 @@ struct program {
     struct route_table *routes;
     struct access *access;
     struct admission admission;
+    int root;                   /* the folder web.root; -1: none */
     struct listener *listeners; /* those of the first worker, of the second, ... */
     size_t listener_count;
     struct worker **workers;
@@ -114,6 +116,7 @@ static int make_workers(struct program *p, unsigned count, char *err, size_t err
             .routes = p->routes,
             .access = p->access,
             .admission = &p->admission,
+            .root = p->root,
             .listeners = p->listeners + i * p->config.listen_count,
             .listener_count = p->config.listen_count,
         };
@@ -132,6 +135,10 @@ static int start(struct program *p, unsigned workers)
     if (!p->routes) return cannot(err);
     p->access = access_new(&p->config, err, sizeof(err));
     if (!p->access) return cannot(err);
+    if (p->config.web.root) {
+        p->root = folder_open(p->config.web.root, err, sizeof(err));
+        if (p->root < 0) return cannot(err);
+    }
     if (listen_open(&p->config, workers, &p->listeners, err, sizeof(err)) < 0) return cannot(err);
     p->listener_count = workers * p->config.listen_count;
     count_connections(p); /* before libwebsockets sizes its tables */
@@ -149,11 +156,13 @@ static void print_hint(const struct program *p)
     const struct listener *l = &p->listeners[0];
     if (p->config.listen_count == 0 || l->shared) return;
     if (p->argc > 1 && !isatty(STDOUT_FILENO)) return;
+    const char *pages = p->config.web.demo ? "prices move at /, people talk at /chat"
+                                           : "it has lines for the console";
     printf("wsbus " WSBUS_VERSION " is listening on http://%s/\n", l->address);
-    printf("Open it in a browser: it has lines for the console. Or try\n"
+    printf("Open it in a browser: %s. Or try\n"
            "  echo '{\"type\":\"subscribe\",\"channel\":\"quotes.EURUSD\",\"from\":{\"last\":1}}' |"
            " websocat -n ws://%s/ws\n",
-           l->address);
+           pages, l->address);
     fflush(stdout);
 }
 
@@ -237,6 +246,7 @@ static void stop(struct program *p, uint64_t deadline_ms)
         worker_free(p->workers[i]);
     if (p->hub) hub_free(p->hub);
     if (p->listeners) listen_close(p->listeners, p->listener_count);
+    if (p->root >= 0) close(p->root);
     if (p->access) access_free(p->access);
     if (p->routes) route_free(p->routes);
     free(p->workers);
@@ -291,7 +301,7 @@ static int run(struct program *p)
 
 int main(int argc, char **argv)
 {
-    struct program p = {.argc = argc, .argv = argv};
+    struct program p = {.argc = argc, .argv = argv, .root = -1};
     enum config_action action;
     struct buf errors;
     buf_init(&errors, BUF_UNLIMITED);

@@ -83,6 +83,11 @@ struct config {
         uint64_t max_messages;
     } replay;
 
+    struct {
+        bool demo;
+        const char *root; /* NULL: none */
+    } web;
+
     uint64_t bus_wait; /* ms a subscribe or history waits for a bus */
     uint64_t linger;   /* ms a feed lives on after its last subscriber */
     uint64_t drain;    /* ms between SIGTERM and the end, at most */

@@ -20,6 +20,7 @@ static const char default_text[] =
     "      \"key\": \"{symbol}\", \"publish\": false },\n"
     "    { \"match\": \"**\", \"bus\": \"demo\" }\n"
     "  ],\n"
+    "  \"web\": { \"demo\": true },\n"
     "}\n";
 
 static struct place nowhere(const struct source *source)

@@ -1,5 +1,6 @@
 #include "config/options.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/pattern.h"
@@ -40,6 +41,13 @@ static int check_pattern(const char *text, char *err, size_t err_size)
     struct pattern *p = pattern_new(span_str(text), err, err_size);
     pattern_free(p);
     return p ? 0 : -1;
+}
+
+static int check_path(const char *text, char *err, size_t err_size)
+{
+    if (*text) return 0;
+    snprintf(err, err_size, "names no folder; leave it out, or write null");
+    return -1;
 }
 
 const struct option_section option_sections[] = {
@@ -107,6 +115,14 @@ const struct option_row option_rows[] = {
     ROW_U64(replay, readers, "4", 1, 1000, "Reads of a bus's past at the same time (a bus in memory needs none)"),
     ROW_U64(replay, max_messages, "100000", 1, 1000000000, "Messages that one replay may send"),
 
+    {.section = "web", .option = {"demo", WSBUS_BOOL, "false", 0, 0, NULL, 0,
+        "Serve the demo pages: prices at /, a chat at /chat (on in the configuration that is "
+        "built in)"},
+     .land = LAND_BOOL, .offset = AT(web.demo)},
+    {.section = "web", .option = {"root", WSBUS_STRING, NULL, 0, 0, NULL, 0,
+        "Folder of your own pages, served at /; a relative path begins at the working directory"},
+     .land = LAND_STRING, .offset = AT(web.root), .check = check_path},
+
     {.section = "log", .option = {"level", WSBUS_ENUM, "info", 0, 0, levels, WSBUS_RELOAD,
         "Least important lines to write"},
      .land = LAND_ENUM, .offset = AT(log_level)},
@@ -149,8 +165,6 @@ const struct wsbus_option option_rule[] = {
 const struct option_refusal option_refusals[] = {
     {"", "admin"},
     {"access", "jwt"},
-    {"web", "root"},
-    {"web", "demo"},
     {"limits", "memory_bytes"},
     {"listen", "tls"},
     {"listen", "client_ca"},

@@ -3,12 +3,13 @@
 
 #include <sys/resource.h>
 
-/* Listening sockets, loops, buses, the log, and those who come only to hear "503". */
-#define FILE_RESERVE (448 + ADMISSION_EXTRA)
+/* Listening sockets, loops, buses, the log, those who come only to hear "503", and files. */
+#define FILE_RESERVE (448 + ADMISSION_EXTRA + 2 * ADMISSION_ANSWERS)
 
 uint64_t admission_init(struct admission *a, uint64_t wanted)
 {
     atomic_init(&a->open, 0);
+    atomic_init(&a->answers, 0);
     atomic_init(&a->draining, false);
     a->limit = wanted;
     struct rlimit rl;
@@ -35,4 +36,16 @@ enum admission_verdict admission_enter(struct admission *a)
 void admission_leave(struct admission *a)
 {
     atomic_fetch_sub(&a->open, 1);
+}
+
+bool admission_answer(struct admission *a)
+{
+    if (atomic_fetch_add(&a->answers, 1) < ADMISSION_ANSWERS) return true;
+    atomic_fetch_sub(&a->answers, 1);
+    return false;
+}
+
+void admission_answered(struct admission *a)
+{
+    atomic_fetch_sub(&a->answers, 1);
 }

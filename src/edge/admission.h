@@ -11,6 +11,10 @@
  * its health must not fail because it is busy). Others are dropped. */
 #define ADMISSION_EXTRA 64
 
+/* Answers over HTTP that are on their way at the same time. Each may need two more descriptors: of
+ * the file, and of its sink. */
+#define ADMISSION_ANSWERS 512
+
 enum admission_verdict {
     ADMISSION_YES,
     ADMISSION_FULL, /* serve it, but no upgrade */
@@ -19,6 +23,7 @@ enum admission_verdict {
 
 struct admission {
     atomic_uint_fast64_t open;
+    atomic_uint_fast64_t answers;
     uint64_t limit;
     atomic_bool draining;
 };
@@ -30,5 +35,9 @@ uint64_t admission_init(struct admission *a, uint64_t wanted);
 /* Every answer but ADMISSION_NO needs one admission_leave(). */
 enum admission_verdict admission_enter(struct admission *a);
 void admission_leave(struct admission *a);
+
+/* True needs one admission_answered(). */
+bool admission_answer(struct admission *a);
+void admission_answered(struct admission *a);
 
 #endif

@@ -44,11 +44,20 @@ static void peer_name(int fd, char *out, size_t size)
 
 /* ---- life ----------------------------------------------------------------------------------- */
 
+static const char *awaited(const struct conn *c)
+{
+    if (c->state == CONN_HTTP) return "handshake";
+    return c->state == CONN_SENDING ? "reader" : "close";
+}
+
 static void deadline_passed(struct timer *t)
 {
     struct conn *c = CONTAINER_OF(t, struct conn, deadline);
-    log_debug(log_event("timeout"), log_s("peer", c->peer),
-              log_s("waiting_for", c->state == CONN_HTTP ? "handshake" : "close"));
+    if (c->state == CONN_SENDING && response_moves(c)) {
+        timer_set(&c->edge->wheel, t, clock_ticks() + c->edge->config->limits.queue_ms);
+        return;
+    }
+    log_debug(log_event("timeout"), log_s("peer", c->peer), log_s("waiting_for", awaited(c)));
     conn_kill(c);
 }
 
@@ -64,6 +73,7 @@ struct conn *conn_new(struct edge *edge, int fd, bool loopback, bool full)
     c->edge = edge;
     c->loopback = loopback;
     c->full = full;
+    response_init(&c->response);
     buf_init(&c->rx, edge->config->limits.frame_bytes);
     peer_name(fd, c->peer, sizeof(c->peer));
     timer_init(&c->deadline, deadline_passed);
@@ -79,6 +89,7 @@ void conn_free(struct conn *c)
     timer_stop(&c->edge->wheel, &c->deadline);
     list_del(&c->node);
     buf_free(&c->rx);
+    response_done(&c->response);
     admission_leave(c->edge->admission);
     atomic_fetch_sub_explicit(&c->edge->count, 1, memory_order_relaxed);
     free(c);

@@ -16,6 +16,7 @@
 #include "base/list.h"
 #include "base/timers.h"
 #include "edge/edge.h"
+#include "edge/response.h"
 #include "protocol/codes.h"
 #include "session/session.h"
 #include "session/transport.h"
@@ -24,6 +25,7 @@ struct lws;
 
 enum conn_state {
     CONN_HTTP,    /* no upgrade yet; the handshake's deadline runs */
+    CONN_SENDING, /* an answer over HTTP is on its way */
     CONN_OPEN,    /* a WebSocket with a session */
     CONN_CLOSING, /* one side has said so: nothing but the close frame may be written any more */
     CONN_DEAD,    /* the socket is shut down or gone */
@@ -35,9 +37,10 @@ struct conn {
     struct lws *wsi;
     struct session *session; /* from the upgrade until session_gone() */
     struct list node;        /* edge->conns */
-    struct timer deadline;   /* of the handshake, later of the close */
-    struct buf rx;           /* pieces of a message that is not complete yet */
-    const char *reason;      /* of a close that we began, constant */
+    struct timer deadline;   /* of the handshake or the answer, later of the close */
+    struct response response;
+    struct buf rx;      /* pieces of a message that is not complete yet */
+    const char *reason; /* of a close that we began, constant */
     enum conn_state state;
     enum close_code code; /* 0: none has been asked for */
     bool loopback;        /* came in on a loopback listener */

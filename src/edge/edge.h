@@ -13,11 +13,15 @@
 #include "hub/hub.h"
 #include "session/session.h"
 
+struct uv_loop_s;
+
 struct edge {
+    struct uv_loop_s *loop;
     const struct config *config;
     const struct access *access;
     struct admission *admission;
     struct hub *hub;
+    int root; /* the folder web.root, one for all workers; -1: none */
     struct session_worker *sessions;
     struct timers wheel;
     struct list conns;          /* struct conn */

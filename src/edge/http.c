@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "edge/page.h"
 
 #define GREETING                                                          \
     "This is wsbus: a bridge between WebSockets and a message bus.\n"     \
@@ -22,11 +23,13 @@ static const char *reason_phrase(unsigned status)
 {
     switch (status) {
     case 200: return "OK";
+    case 308: return "Permanent Redirect";
     case 400: return "Bad Request";
     case 403: return "Forbidden";
     case 404: return "Not Found";
     case 405: return "Method Not Allowed";
     case 426: return "Upgrade Required";
+    case 500: return "Internal Server Error";
     case 503: return "Service Unavailable";
     default: return "Error";
     }
@@ -34,7 +37,7 @@ static const char *reason_phrase(unsigned status)
 
 int http_send(struct conn *c, const struct http_answer *a)
 {
-    unsigned char room[LWS_PRE + 2048];
+    unsigned char room[LWS_PRE + 6144];
     char *out = (char *)room + LWS_PRE;
     size_t size = sizeof(room) - LWS_PRE;
     bool head = lws_hdr_total_length(c->wsi, WSI_TOKEN_HEAD_URI) > 0;
@@ -109,7 +112,6 @@ struct place {
 static const struct place *place_find(const char *path)
 {
     static const struct place places[] = {
-        {"/", greet},
         {"/ws", no_upgrade},
         {"/livez", live},
         {"/readyz", readiness},
@@ -120,13 +122,47 @@ static const struct place *place_find(const char *path)
     return NULL;
 }
 
+static bool has(struct conn *c, enum lws_token_indexes token)
+{
+    return lws_hdr_total_length(c->wsi, token) > 0;
+}
+
+/* A page is asked for without a body. One that comes nevertheless is not read: where it ends and
+ * the next request begins would be for libwebsockets to say. */
+static bool has_body(struct conn *c)
+{
+    char length[8] = "";
+    if (has(c, WSI_TOKEN_HTTP_TRANSFER_ENCODING)) return true;
+    if (!has(c, WSI_TOKEN_HTTP_CONTENT_LENGTH)) return false;
+    int n = lws_hdr_copy(c->wsi, length, sizeof(length), WSI_TOKEN_HTTP_CONTENT_LENGTH);
+    return n < 0 || strcmp(length, "0") != 0;
+}
+
+static int page_answer(struct conn *c, const char *path, bool reads)
+{
+    static const struct http_answer no_method = {405, "Allow: GET, HEAD\r\n",
+                                                 "Only GET is possible here."};
+    static const struct http_answer body = {400, NULL, "A GET has no body here."};
+    struct page page;
+    page_find(c->edge, path, &page);
+    bool greets = page.result == FOLDER_NONE && c->edge->root < 0 && strcmp(path, "/") == 0;
+    if (page.result == FOLDER_NONE && !greets) return page_send(c, &page, path);
+    if (reads && !has_body(c)) return greets ? greet(c) : page_send(c, &page, path);
+    page_drop(&page);
+    return http_send(c, reads ? &body : &no_method);
+}
+
+/* What libwebsockets (4.1 to 4.3) has made of the path when it gets here, none of which is relied
+ * upon: %xx is decoded, once; then "//", "/./" and "/../" are folded, "+" has become a space, and
+ * an undecoded "&" or ";" a NUL, which here makes it a path that is nowhere. A slash that came as
+ * %2f is a slash. The query is gone. */
 int http_request(struct conn *c)
 {
     static const struct http_answer no_method = {405, "Allow: GET, HEAD\r\n",
                                                  "Only GET is possible here."};
     static const struct http_answer not_found = {404, NULL, "There is nothing at this path."};
     static const struct http_answer too_long = {400, NULL, "The path is too long."};
-    char path[1024] = "";
+    char path[FOLDER_PATH_MAX] = "";
     char *uri = NULL;
     int len = 0;
     /* The method's place in libwebsockets' own list; below 0: none that it knows. */
@@ -134,12 +170,11 @@ int http_request(struct conn *c)
     if (method < 0 || !uri) return http_send(c, &no_method);
     if ((size_t)len >= sizeof(path)) return http_send(c, &too_long);
     memcpy(path, uri, (size_t)len);
+    if (strlen(path) != (size_t)len) return http_send(c, &not_found);
+    bool reads = has(c, WSI_TOKEN_GET_URI) || has(c, WSI_TOKEN_HEAD_URI);
     const struct place *place = place_find(path);
-    if (!place) return http_send(c, &not_found);
-    if (lws_hdr_total_length(c->wsi, WSI_TOKEN_GET_URI) <= 0 &&
-        lws_hdr_total_length(c->wsi, WSI_TOKEN_HEAD_URI) <= 0)
-        return http_send(c, &no_method);
-    return place->answer(c);
+    if (!place) return page_answer(c, path, reads);
+    return reads ? place->answer(c) : http_send(c, &no_method);
 }
 
 int http_garbage(struct conn *c)

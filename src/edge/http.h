@@ -1,5 +1,5 @@
-/* Plain HTTP: health, a word of greeting, and a clear no to everything else. Every answer closes
- * its connection. Worker thread. */
+/* Plain HTTP: health, pages (edge/page.h) or a word of greeting, and a clear no to everything else.
+ * Every answer closes its connection. Worker thread. */
 #ifndef EDGE_HTTP_H
 #define EDGE_HTTP_H
 

@@ -49,10 +49,10 @@ static int on_event(struct lws *wsi, enum lws_callback_reasons reason, void *use
         lws_set_opaque_user_data(wsi, NULL);
         conn_free(c);
         return 0;
+    case LWS_CALLBACK_HTTP_WRITEABLE: return response_writable(c);
     case LWS_CALLBACK_RAW_RX:
     case LWS_CALLBACK_HTTP_BODY:
-    case LWS_CALLBACK_HTTP_BODY_COMPLETION:
-    case LWS_CALLBACK_HTTP_WRITEABLE: return -1; /* every answer ends its connection */
+    case LWS_CALLBACK_HTTP_BODY_COMPLETION: return -1; /* every answer ends its connection */
     default: return 0;
     }
 }

@@ -171,9 +171,11 @@ static int open_loop(struct worker *w, char *err, size_t err_size)
 
 static void open_edge(struct worker *w, const struct worker_spec *spec)
 {
+    w->edge.loop = &w->loop;
     w->edge.config = spec->config;
     w->edge.access = spec->access;
     w->edge.admission = spec->admission;
+    w->edge.root = spec->root;
     list_init(&w->edge.conns);
     timers_init(&w->edge.wheel, clock_ticks());
     timer_init(&w->last, on_last);

@@ -25,6 +25,7 @@ struct worker_spec {
     const struct route_table *routes;
     const struct access *access;
     struct admission *admission;      /* one for all workers */
+    int root;                         /* the folder web.root, likewise; -1: none */
     const struct listener *listeners; /* this worker's share, already listening */
     size_t listener_count;
 };

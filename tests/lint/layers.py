@@ -11,7 +11,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 # Low to high.
-ROOMS = ["base", "protocol", "config", "access", "bus", "hub", "session", "edge"]
+ROOMS = ["base", "web", "protocol", "config", "access", "bus", "hub", "session", "edge"]
 
 # Header (pattern) -> the files (patterns) that may include it.
 LIBRARIES = {

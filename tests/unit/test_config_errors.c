@@ -166,7 +166,6 @@ static void test_unsupported(void **state)
         {"{" M ",\n\"admin\":\"127.0.0.1:1\"}", "F:2:1: admin: admin is not supported by this "
                                                 "version\n"},
         {"{" M ",\n\"access\":{\"jwt\":{}}}", "F:2:11: access.jwt: jwt is not supported by this"},
-        {"{" M ",\n\"web\":{\"root\":\"/x\"}}", "F:2:8: web.root: root is not supported"},
         {"{" M ",\"listen\":{\"address\":\"127.0.0.1:1\",\n\"tls\":[{}]}}",
          "F:2:1: listen.tls: tls is not supported"},
         {"{" M ",\"listen\":{\"address\":\"127.0.0.1:1\",\n\"client_ca\":\"x\"}}",
@@ -180,16 +179,14 @@ static void test_unsupported(void **state)
     struct fix f;
     fix_ok(&f,
            "{" M ",\"admin\":null,\"listen\":{\"address\":\"127.0.0.1:1\",\"tls\":null,"
-           "\"proxy_protocol\":false},\"web\":{\"demo\":false},\"limits\":{\"memory_bytes\":0}}",
+           "\"proxy_protocol\":false},\"limits\":{\"memory_bytes\":0}}",
            NULL, NULL);
     fix_done(&f);
-    fix_ok(&f, "{" M "}",
-           FIX_ARGS("--set", "admin=null", "--set", "web.demo=false", "--set",
-                    "limits.memory_bytes=0"),
-           NULL);
+    fix_ok(&f, "{" M "}", FIX_ARGS("--set", "admin=null", "--set", "limits.memory_bytes=0"), NULL);
     fix_done(&f);
-    fix_wrong("{" M "}", FIX_ARGS("--set", "web.demo=true"), NULL,
-              "--set web.demo: web.demo: demo is not supported by this version\n");
+    fix_wrong("{" M "}", FIX_ARGS("--set", "limits.memory_bytes=1"), NULL,
+              "--set limits.memory_bytes: limits.memory_bytes: memory_bytes is not supported by "
+              "this version\n");
 }
 
 static void test_listen(void **state)
