@@ -16,6 +16,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "edge/accept.h"
+#include "edge/conn.h"
 #include "edge/edge.h"
 #include "edge/wire.h"
 
@@ -115,11 +116,21 @@ static void on_last(struct timer *t)
     close_down(w);
 }
 
+/* Sessions say goodbye; who is in the middle of HTTP has had the time of the drain. */
+static void kill_http(struct worker *w)
+{
+    for (struct list *n = w->edge.conns.next; n != &w->edge.conns; n = n->next) {
+        struct conn *c = LIST_ITEM(n, struct conn, node);
+        if (c->state == CONN_HTTP || c->state == CONN_SENDING) conn_kill(c);
+    }
+}
+
 static void finish(struct worker *w)
 {
     if (w->finishing) return;
     w->finishing = true;
     acceptor_close(&w->acceptor);
+    kill_http(w);
     timer_set(&w->edge.wheel, &w->last, clock_ticks() + atomic_load(&w->stop_ms));
     session_worker_finish(w->edge.sessions);
 }
