@@ -105,7 +105,7 @@ $(PACKAGE)/wsbus.classic.js: $(addprefix src/web/,build wsbus.js wsbus.d.ts pack
 	$(call say,PACK,$(@D))src/web/build $(@D)
 
 $(B)/web/assets.c: src/web/assets src/web/embed $(ASSET_FILES)
-	$(call say,EMBED,$@)src/web/embed src/web/assets $(B)/web >$@
+	$(call say,EMBED,$@)mkdir -p $(@D) && src/web/embed src/web/assets $(@D) >$@
 
 $(B)/web/assets.o: $(B)/web/assets.c $(B)/flags
 	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
