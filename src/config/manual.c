@@ -10,7 +10,7 @@
 static const char usage[] =
     "wsbus - a bridge between WebSockets and message buses\n"
     "\n"
-    "  wsbus                     a bus in memory with a stream of quotes, on 127.0.0.1:8080\n"
+    "  wsbus                     a bus in memory, quotes and demo pages, on 127.0.0.1:8080\n"
     "  wsbus URL...              these buses, for instance memory:\n"
     "  wsbus -c FILE             as the file says: JSON with comments and trailing commas\n"
     "  wsbus check -c FILE       says ok, or every mistake in the file\n"

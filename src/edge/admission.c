@@ -3,8 +3,10 @@
 
 #include <sys/resource.h>
 
-/* Listening sockets, loops, buses, the log, those who come only to hear "503", and files. */
-#define FILE_RESERVE (448 + ADMISSION_EXTRA + 2 * ADMISSION_ANSWERS)
+/* Listening sockets, loops, buses, the log, and those who come only to hear "503". */
+#define FILE_RESERVE (448 + ADMISSION_EXTRA)
+
+#define ANSWERS_LEAST 4
 
 uint64_t admission_init(struct admission *a, uint64_t wanted)
 {
@@ -12,14 +14,19 @@ uint64_t admission_init(struct admission *a, uint64_t wanted)
     atomic_init(&a->answers, 0);
     atomic_init(&a->draining, false);
     a->limit = wanted;
+    a->answer_limit = ADMISSION_ANSWERS;
     struct rlimit rl;
     if (getrlimit(RLIMIT_NOFILE, &rl) < 0) return a->limit;
     /* Lower is as good as higher: libwebsockets sizes its tables by this limit, and containers
      * come with a million and more. */
-    rl.rlim_cur = wanted + FILE_RESERVE;
+    rl.rlim_cur = wanted + FILE_RESERVE + 2 * ADMISSION_ANSWERS;
     if (rl.rlim_max != RLIM_INFINITY && rl.rlim_cur > rl.rlim_max) rl.rlim_cur = rl.rlim_max;
     if (setrlimit(RLIMIT_NOFILE, &rl) < 0 && getrlimit(RLIMIT_NOFILE, &rl) < 0) return a->limit;
     uint64_t room = rl.rlim_cur > FILE_RESERVE ? rl.rlim_cur - FILE_RESERVE : 1;
+    /* Where files are scarce, most of them are for connections. */
+    if (a->answer_limit > room / 8) a->answer_limit = room / 8;
+    if (a->answer_limit < ANSWERS_LEAST) a->answer_limit = ANSWERS_LEAST;
+    room = room > 2 * a->answer_limit ? room - 2 * a->answer_limit : 1;
     if (a->limit > room) a->limit = room;
     return a->limit;
 }
@@ -40,7 +47,7 @@ void admission_leave(struct admission *a)
 
 bool admission_answer(struct admission *a)
 {
-    if (atomic_fetch_add(&a->answers, 1) < ADMISSION_ANSWERS) return true;
+    if (atomic_fetch_add(&a->answers, 1) < a->answer_limit) return true;
     atomic_fetch_sub(&a->answers, 1);
     return false;
 }

@@ -11,8 +11,8 @@
  * its health must not fail because it is busy). Others are dropped. */
 #define ADMISSION_EXTRA 64
 
-/* Answers over HTTP that are on their way at the same time. Each may need two more descriptors: of
- * the file, and of its sink. */
+/* Answers over HTTP that are on their way at the same time, fewer where the process may not open
+ * many files. Each may need two more descriptors: of the file, and of its sink. */
 #define ADMISSION_ANSWERS 512
 
 enum admission_verdict {
@@ -24,7 +24,7 @@ enum admission_verdict {
 struct admission {
     atomic_uint_fast64_t open;
     atomic_uint_fast64_t answers;
-    uint64_t limit;
+    uint64_t limit, answer_limit;
     atomic_bool draining;
 };
 

@@ -38,7 +38,7 @@ void response_init(struct response *r);
 /* Closes the file, if there is one, and gives its place back. */
 void response_done(struct response *r);
 
-/* Takes one of the places there are for answers (ADMISSION_ANSWERS), until response_done(). False:
+/* Takes one of the places there are for answers (edge/admission.h), until response_done(). False:
  * there is none. */
 bool response_reserve(struct conn *c);
 /* After that. Both return what libwebsockets wants to hear: 0, or -1 to have the socket closed. The

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import os
+import resource
 import socket
 import time
 from collections.abc import Callable
@@ -555,6 +556,49 @@ def test_a_full_server_sends_no_pages(start: Start, root: Path, connect: Connect
         answer = get(server, path)
         assert answer.status == 503 and answer.headers["retry-after"], path
     assert get(server, "/livez").status == 200
+
+
+def test_no_descriptors_left(site: Server) -> None:
+    before = resource.prlimit(site.pid, resource.RLIMIT_NOFILE)
+    with Raw(site.port) as raw:
+        peer = raw.sock.getsockname()[1]
+        wait_for(lambda: accepted(site, peer), what="accepted")
+        used = {int(name) for name in os.listdir(f"/proc/{site.pid}/fd")}
+        free = next(n for n in range(len(used) + 1) if n not in used)
+        resource.prlimit(site.pid, resource.RLIMIT_NOFILE, (free, before[1]))
+        try:
+            answer = raw.request(head(site, "/a.txt"))
+        finally:
+            resource.prlimit(site.pid, resource.RLIMIT_NOFILE, before)
+        assert answer.status == 503 and answer.headers["retry-after"]
+    assert get(site, "/a.txt").status == 200
+
+
+def accepted(server: Server, peer: int) -> bool:
+    """Has the daemon a descriptor of the connection from this port?"""
+    ends = f"0100007F:{server.port:04X} 0100007F:{peer:04X}"
+    lines = Path("/proc/net/tcp").read_text().splitlines()
+    inodes = [line.split()[9] for line in lines if ends in line]
+    links = [f"/proc/{server.pid}/fd/{name}" for name in os.listdir(f"/proc/{server.pid}/fd")]
+    return any(os.readlink(link) == f"socket:[{inode}]" for inode in inodes for link in links)
+
+
+def test_too_many_answers_at_once(start: Start, root: Path, large: bytes) -> None:
+    server = start(config(web={"root": str(root)}, limits={"send_buffer": 4096}))
+    get(server, "/a.txt")
+    before = files(server)
+    readers: list[Raw] = []
+    status = b""
+    while status != b"503" and len(readers) < 600:
+        readers.append(Raw(server.port, receive_buffer=4096))
+        readers[-1].send(head(server, "/large.bin"))
+        status = readers[-1].sock.recv(1000).split()[1]
+    assert status == b"503" and len(readers) > 100
+    assert get(server, "/livez").status == 200
+    for raw in readers:
+        raw.sock.close()
+    wait_for(lambda: files(server) <= before, what="descriptors are closed")
+    assert get(server, "/a.txt").status == 200
 
 
 def test_stop_in_the_middle(start: Start, root: Path, large: bytes) -> None:
