@@ -158,25 +158,28 @@ help: ## this list
 	@echo '             SAN=address|thread  ARGS="-c FILE"  PREFIX  DESTDIR  JOBS  IMAGE'
 
 # ---------------------------------------------------------------- tests
-.PHONY: test test-full test-js check-c check-fresh
+.PHONY: test test-full test-js test-browser check-c check-fresh
 VENV := build/venv
+NODE := build/node
+SUITES := units contract e2e js browser
 
 test: ## installs what tests need, builds, runs the whole suite (SAN=… with that build)
 	$(call packages,run build test)
-	@$(MAKE) --no-print-directory -j$(JOBS) all tests $(VENV)/ready
-	@SAN=$(SAN) tests/run $(B) units contract e2e
+	@$(MAKE) --no-print-directory -j$(JOBS) all tests $(VENV)/ready $(NODE)/ready
+	@SAN=$(SAN) tests/run $(B) $(SUITES)
 
 test-full: ## test with the long tests, then the suite under both sanitizers
 	$(call packages,run build test)
-	@$(MAKE) --no-print-directory -j$(JOBS) all tests $(VENV)/ready
-	@SAN=$(SAN) TEST_FULL=1 tests/run $(B) units contract e2e
+	@$(MAKE) --no-print-directory -j$(JOBS) all tests $(VENV)/ready $(NODE)/ready
+	@SAN=$(SAN) TEST_FULL=1 tests/run $(B) $(SUITES)
 	@$(MAKE) --no-print-directory SAN=address test
 	@$(MAKE) --no-print-directory SAN=thread test
 
-test-js: all ## src/web/wsbus.js under Node 20 (wants node and npm; not part of `test` yet)
-	@mkdir -p build/node && cp tests/js/package.json build/node/
-	@cd build/node && npm install --silent --no-audit --no-fund
-	node --test tests/js/*.test.mjs
+test-js: all $(NODE)/ready ## wsbus.js under Node, against the daemon
+	@SAN=$(SAN) tests/run $(B) js
+
+test-browser: all $(NODE)/ready ## the pages and wsbus.js in Chromium and Firefox
+	@SAN=$(SAN) tests/run $(B) browser
 
 check-c: ## the C tests only: units and contract suite
 	@$(MAKE) --no-print-directory -j$(JOBS) tests
@@ -193,6 +196,13 @@ $(VENV)/ready: tests/e2e/requirements.txt tests/lint/requirements.txt
 	@/usr/bin/python3 -m venv $(VENV) 2>/dev/null || python3 -m venv $(VENV)
 	@$(VENV)/bin/pip install --quiet --disable-pip-version-check \
 	    $(foreach r,$^,--requirement $(r))
+	@touch $@
+
+# The versions of the lock file, from npm; scripts of packages are not run.
+$(NODE)/ready: tests/js/package.json tests/js/package-lock.json
+	@echo '  NPM   $(NODE)'
+	@mkdir -p $(@D) && cp $^ $(@D)/
+	@cd $(@D) && npm ci --silent --ignore-scripts --no-audit --no-fund
 	@touch $@
 
 # ---------------------------------------------------------------- lint

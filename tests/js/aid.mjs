@@ -15,7 +15,7 @@ import { Wsbus } from "../../src/web/wsbus.js";
 
 const TOP = fileURLToPath(new URL("../../", import.meta.url));
 const BINARY = process.env.WSBUS_BIN ?? path.join(TOP, "build/wsbus");
-const MODULES = process.env.WSBUS_TEST_MODULES ?? path.join(TOP, "build/node");
+export const MODULES = process.env.WSBUS_TEST_MODULES ?? path.join(TOP, "build/node");
 
 const ws = createRequire(path.join(MODULES, "x.js"))("ws");
 export const WebSocket = globalThis.WebSocket ?? ws;
@@ -23,13 +23,13 @@ export const WebSocket = globalThis.WebSocket ?? ws;
 export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 /** Waits until `holds` returns something true, and returns that. */
-export async function until(holds, what = "a condition", ms = 15000) {
+export async function until(holds, what = "a condition", ms = 15000, pause = 5) {
   const end = Date.now() + ms;
   for (;;) {
     const value = await holds();
     if (value) return value;
     if (Date.now() > end) throw new Error(`in vain: ${what}`);
-    await sleep(5);
+    await sleep(pause);
   }
 }
 
@@ -53,6 +53,8 @@ export class Server {
     t.after(async () => {
       await this.stop("SIGKILL");
       rmSync(this.folder, { recursive: true });
+      const sanitizer = /^.*(Sanitizer|runtime error:)[^]*/m.exec(this.log);
+      if (sanitizer) throw new Error(sanitizer[0]);
     });
   }
 
