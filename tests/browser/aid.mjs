@@ -22,18 +22,23 @@ export const TOP = fileURLToPath(new URL("../../", import.meta.url));
 export const PICTURES = path.join(TOP, "build/screenshots");
 export const required = createRequire(path.join(MODULES, "x.js"));
 const puppeteer = required("puppeteer-core");
-const DEADLINE = 60000; // of one test
+const DEADLINE = 60000; // of one test, without the start of the browser and the words at its end
 
 mkdirSync(PICTURES, { recursive: true });
 
 const BROWSERS = {
   chromium: {
+    headless: true,
+    defaultViewport: null,
     executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
     // Nothing but our own pages is opened, and the sandbox cannot be had in every container.
     args: ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--window-size=1280,900"],
   },
   firefox: {
     browser: "firefox",
+    headless: true,
+    // Firefox 140 cannot do all that its driver asks for when it sets one.
+    defaultViewport: null,
     executablePath: process.env.FIREFOX ?? "/usr/bin/firefox-esr",
     args: ["--width=1280", "--height=900"],
   },
@@ -41,10 +46,7 @@ const BROWSERS = {
 
 const tests = []; // { name, only, run }
 
-/**
- * A test, once in each browser; `run(aid)` is given an Aid. `options.only` names one browser;
- * `options.expect` is a pattern of complaints that belong to the test.
- */
+/** A test, once in each browser, or in `options.only`; `run(aid)` is given an Aid. */
 export function each(name, options, run) {
   tests.push(run ? { name, run, ...options } : { name, run: options });
   if (tests.length === 1) queueMicrotask(register);
@@ -56,15 +58,11 @@ function register() {
       let browser;
       after(() => browser?.close());
       for (const one of tests.filter(({ only = kind }) => only === kind)) {
-        it(one.name, { timeout: DEADLINE }, async (t) => {
-          browser ??= await puppeteer.launch({
-            headless: true,
-            defaultViewport: null,
-            ...BROWSERS[kind],
-          });
-          const aid = new Aid(t, kind, browser, one);
+        it(one.name, { timeout: 2 * DEADLINE }, async (t) => {
+          if (!browser?.connected) browser = await puppeteer.launch(BROWSERS[kind]);
+          const aid = new Aid(t, kind, browser, one.name);
           try {
-            await one.run(aid);
+            await inTime(DEADLINE, one.run(aid));
             aid.verdict();
           } catch (error) {
             const told = new Error(await aid.evidence(error));
@@ -92,11 +90,11 @@ class Aid {
   pages = [];
   servers = [];
 
-  constructor(t, kind, browser, { name, expect }) {
-    Object.assign(this, { t, kind, browser, name, expect });
+  constructor(t, kind, browser, name) {
+    Object.assign(this, { t, kind, browser, name });
   }
 
-  /** The daemon; `again` the one before on its port. */
+  /** The daemon. */
   async server(changes) {
     const server = await Server.start(this.t, changes);
     this.servers.push(server);
@@ -111,19 +109,14 @@ class Aid {
   }
 
   /** A page; its `said` is what the console and the browser had to tell, `bad` what must not be. */
-  async page(url, { context, prepare } = {}) {
-    context ??= this.contexts[0] ?? (await this.context());
+  async page(url, { context = this.contexts[0] } = {}) {
+    context ??= await this.context();
     const page = await context.newPage();
     this.pages.push(page);
     page.said = [];
     page.bad = [];
     this.watch(page);
-    await page.evaluateOnNewDocument(() => {
-      addEventListener("securitypolicyviolation", (event) => {
-        console.error(`CSP ${event.violatedDirective} ${event.blockedURI} ${event.sourceFile}`);
-      });
-    });
-    await prepare?.(page);
+    await page.evaluateOnNewDocument(overhear);
     if (url) await page.goto(url);
     return page;
   }
@@ -131,9 +124,14 @@ class Aid {
   watch(page) {
     const say = (bad, text) => {
       page.said.push(text);
-      if (bad && !harmless(text) && !this.expect?.test(text)) page.bad.push(text);
+      if (bad && !harmless(text)) page.bad.push(text);
     };
-    page.on("console", (told) => say(told.type() === "error", `${told.type()}: ${told.text()}`));
+    page.on("console", (told) => {
+      const { url = "" } = told.location();
+      // A page without an icon is asked for one all the same.
+      const bad = told.type() === "error" && !url.endsWith("/favicon.ico");
+      say(bad, `${told.type()}: ${told.text()} ${url}`);
+    });
     page.on("pageerror", (error) => say(true, `exception: ${error.stack ?? error}`));
     page.on("dialog", (dialog) => {
       say(true, `dialog: ${dialog.message()}`);
@@ -165,11 +163,11 @@ class Aid {
     const words = [error.message];
     for (const [i, page] of this.pages.entries()) {
       const file = `failed-${this.kind}-${this.name.replace(/\W+/g, "-")}-${i + 1}.png`;
-      const picture = page.screenshot({ path: path.join(PICTURES, file) }).then(
+      const picture = inTime(5000, page.screenshot({ path: path.join(PICTURES, file) })).then(
         () => file,
         (failure) => `no picture: ${failure.message}`,
       );
-      words.push(`-- page ${i + 1}, ${page.url()}, ${await within(5000, picture)}`);
+      words.push(`-- page ${i + 1}, ${page.url()}, ${await picture}`);
       words.push(...page.said.slice(-40));
     }
     for (const server of this.servers) words.push("-- daemon", server.log.slice(-3000));
@@ -177,17 +175,46 @@ class Aid {
   }
 
   async close() {
-    for (const context of this.contexts) await within(5000, context.close().catch(() => {}));
+    for (const context of this.contexts) await inTime(5000, context.close()).catch(() => {});
   }
 }
 
-function within(ms, promise) {
-  let timer;
-  const late = new Promise((resolve) => (timer = setTimeout(resolve, ms, "too late")));
-  return Promise.race([promise, late]).finally(() => clearTimeout(timer));
+/** Runs in the page, before all else: `overheard` has the frames sent and the states shown. */
+function overhear() {
+  addEventListener("securitypolicyviolation", (event) => {
+    console.error(`CSP ${event.violatedDirective} ${event.blockedURI} ${event.sourceFile}`);
+  });
+  window.overheard = { sent: [], states: [] };
+  const { send } = WebSocket.prototype;
+  WebSocket.prototype.send = function (text) {
+    overheard.sent.push(text);
+    return send.call(this, text);
+  };
+  const look = (changes) => {
+    for (const { target } of changes) {
+      if (target.id === "connection") overheard.states.push(target.dataset.state);
+    }
+  };
+  const attributes = { subtree: true, attributes: true, attributeFilter: ["data-state"] };
+  new MutationObserver(look).observe(document, attributes);
 }
 
-/** Waits until `look(...values)`, run in the page, returns something true, and returns that. */
+async function inTime(ms, promise) {
+  let timer;
+  const late = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`not done after ${ms} ms`)), ms);
+  });
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/**
+ * Waits until `look(...values)`, run in the page, returns something true, and returns that. An
+ * element is not something that can be returned.
+ */
 export async function seen(page, what, look, ...values) {
   let last;
   const sees = async () => (last = await page.evaluate(look, ...values));
@@ -196,6 +223,51 @@ export async function seen(page, what, look, ...values) {
   } catch (error) {
     throw new Error(`${error.message}; seen last: ${JSON.stringify(last)}`, { cause: error });
   }
+}
+
+/** For a daemon with both pages, and with prices if `quotes` (updates a second) is not 0. */
+export const demo = (quotes = 200) => ({
+  web: { demo: true },
+  buses: { m: { type: "memory", history: 20000, quotes } },
+  channels: [
+    { match: "quotes.{symbol}", bus: "m", topic: "quotes", key: "{symbol}" },
+    { match: "**", bus: "m" },
+  ],
+});
+
+/** Waits for the state that a demo page shows. */
+export const shows = (page, state) =>
+  seen(page, `state ${state}`, (state) => connection.dataset.state === state, state);
+
+/** Waits until a demo page has shown the states in this order, whatever was between them. */
+export const showed = (page, ...states) =>
+  seen(
+    page,
+    `states ${states}`,
+    (states) => {
+      let at = -1;
+      return states.every((state) => (at = overheard.states.indexOf(state, at + 1)) >= 0);
+    },
+    states,
+  );
+
+/** Presses Tab, or Shift and Tab where the way is back, until `selector` has the focus. */
+export async function tabTo(page, selector) {
+  const way = (selector) => {
+    const at = document.activeElement;
+    if (at.matches(selector)) return "there";
+    // Not round by the end: from there Firefox goes on to its own buttons.
+    const order = at.compareDocumentPosition(document.querySelector(selector));
+    return order & Node.DOCUMENT_POSITION_PRECEDING ? "back" : "on";
+  };
+  for (let i = 0; i < 100; i++) {
+    const next = await page.evaluate(way, selector);
+    if (next === "there") return;
+    if (next === "back") await page.keyboard.down("Shift");
+    await page.keyboard.press("Tab");
+    if (next === "back") await page.keyboard.up("Shift");
+  }
+  throw new Error(`no way to ${selector} by keyboard`);
 }
 
 const folder = mkdtempSync(path.join(tmpdir(), "wsbus-browser-"));

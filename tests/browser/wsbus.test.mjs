@@ -54,14 +54,16 @@ each("subscribes, publishes and reads the past", async (aid) => {
   assert.deepEqual(past.messages.map(({ data }) => data), [1, { "<": "ü💱" }]);
 });
 
-each("the classic script in a page", async (aid) => {
-  const origin = await site(aid.t, {
-    "index.html": `<!doctype html><html lang="en"><title>test</title><output id="out"></output>
+const CLASSIC = {
+  "index.html": `<!doctype html><html lang="en"><title>test</title><output id="out"></output>
 <script src="/wsbus.classic.js"></script><script src="/page.js"></script></html>`,
-    "page.js": `const out = document.getElementById("out");
-const url = location.hash.slice(1);
-new Wsbus(url).subscribe("plain.classic", { from: { last: 1 } }, (data) => (out.textContent = data));`,
-  }, CSP);
+  "page.js": `const out = document.getElementById("out");
+const show = (data) => (out.textContent = data);
+new Wsbus(location.hash.slice(1)).subscribe("plain.classic", { from: { last: 1 } }, show);`,
+};
+
+each("the classic script in a page", async (aid) => {
+  const origin = await site(aid.t, CLASSIC, CSP);
   const server = await aid.server({ access: access(origin) });
   const bus = client(aid.t, server.url);
   const page = await aid.page(`${origin}/#${server.url}`);

@@ -101,6 +101,7 @@ export class Proxy {
   accepted = 0;
   delay = 0; // of every chunk, either way
   deaf = false; // what the daemon sends is lost, and nobody is told
+  shut = false; // who connects is thrown out at once
 
   static async start(t, port) {
     const proxy = new Proxy();
@@ -117,6 +118,7 @@ export class Proxy {
   }
 
   join(client) {
+    if (this.shut) return client.destroy();
     const daemon = net.connect(this.target, "127.0.0.1");
     const pair = [client, daemon];
     this.accepted++;
