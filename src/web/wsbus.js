@@ -100,7 +100,7 @@ class Link {
     } catch (error) {
       return this.end({ reason: error.message });
     }
-    // A socket that was given up may still have something to say.
+    // A socket given up may still have something to say.
     const mine = (run) => (event) => this.socket === socket && run(event);
     this.socket = socket;
     socket.onmessage = mine(({ data }) => this.frame(data));
@@ -196,12 +196,11 @@ class Link {
   }
 
   end(why) {
-    const { socket } = this;
     this.cancel(this.timer);
     this.calm();
     this.hearing("removeEventListener");
+    this.socket?.close(1000);
     this.socket = null;
-    socket?.close(1000);
     this.change("closed", why);
     this.owner.ended(why);
   }
@@ -258,7 +257,7 @@ class Subscription {
   }
 
   unsubscribe() {
-    this.#member.feed.leave(this.#member, new WsbusError("unsubscribed"));
+    this.#member.feed.leave(this.#member);
   }
 
   async *[Symbol.asyncIterator]() {
@@ -276,7 +275,7 @@ class Subscription {
   }
 }
 
-/** A mistake in the page's function is the page's: reported as such, and we go on. */
+/** A mistake in the page's function is reported as such, and we go on. */
 const guard = (run, ...values) => {
   try {
     run?.(...values);
@@ -337,9 +336,9 @@ class Feed {
     if (this.live) this.complete();
   }
 
-  gap({ reason, recovered, cursor, after, until, lost }) {
+  gap({ reason, recovered, cursor, after, until, lost }, members = [...this.members]) {
     const gap = { channel: this.channel, reason, recovered, cursor, after, until, lost };
-    for (const m of [...this.members]) if (m.mode !== "new") guard(m.onGap, gap);
+    for (const m of members) if (m.mode !== "new") guard(m.onGap, gap);
     this.bus.emit("gap", gap);
   }
 
@@ -362,7 +361,8 @@ class Feed {
     this.bus.history(frame, (error, reply) => {
       if (m.mode !== "joining" || m.over) return;
       if (error) return this.fail(m, error);
-      if (reply.recovered === false) guard(m.onGap, { channel, reason: reply.reason });
+      const { reason, recovered, before } = reply;
+      if (recovered === false) this.gap({ reason, recovered, cursor: before }, [m]);
       m.page = { after: reply.cursor };
       const until = toMap(m.until);
       // All of a partition that is new since we joined comes live.
@@ -402,7 +402,7 @@ class Feed {
     this.live = false;
   }
 
-  leave(m, why) {
+  leave(m, why = new WsbusError("unsubscribed")) {
     if (!this.members.delete(m)) return;
     m.finish(why);
     if (!this.members.size) this.bus.forget(this);
@@ -417,7 +417,7 @@ class Feed {
 
   /** The page wants no more of it. */
   drop() {
-    for (const m of [...this.members]) this.leave(m, new WsbusError("unsubscribed"));
+    for (const m of [...this.members]) this.leave(m);
   }
 
   /** The server has ended it, or the connection has ended for good. */

@@ -215,6 +215,26 @@ test("a refusal is told to the subscriber, to `ready` and to the page", async (t
   }, /./);
 });
 
+test("one that joins late with a cursor of another log: told to it and to the page", async (t) => {
+  const server = await Server.start(t);
+  const bus = client(t, server.url);
+  const name = channel();
+  await Promise.all(range(3).map((n) => bus.publish(name, n)));
+  const gaps = { first: [], late: [] };
+  await bus.subscribe(name, { onGap: (gap) => gaps.first.push(gap) }, () => {}).ready;
+  const got = [];
+  const options = { from: { after: ["0/other-7"] }, onGap: (gap) => gaps.late.push(gap) };
+  await bus.subscribe(name, options, (n) => got.push(n)).ready;
+  assert.deepEqual(got, range(3));
+  assert.deepEqual(gaps.first, []);
+  const [{ channel: of, reason, recovered, cursor }] = gaps.late;
+  assert.deepEqual([of, reason, recovered], [name, "epoch", false]);
+  assert.equal(bus.gaps.length, 1);
+  assert.equal(bus.gaps[0].reason, "epoch");
+  const { messages } = await bus.history(name, { from: { after: cursor } });
+  assert.equal(messages.length, 3);
+});
+
 test("who asks for a past that may not be read fails alone", async (t) => {
   const server = await Server.start(t);
   const bus = client(t, server.url);
