@@ -15,9 +15,7 @@ const DEFAULTS = {
   setTimeout: (run, ms) => setTimeout(run, ms),
   clearTimeout: (timer) => clearTimeout(timer),
 };
-const STABLE = 10000; // a connection that lived so long was a good one
-const FINAL = new Set([1002, 1003, 1007, 1008, 1009]);
-const isFinal = (code) => FINAL.has(code) || (code >= 4500 && code < 4600);
+const FINAL = /^(1002|1003|1007|1008|1009|45..)$/; // close codes
 
 const partition = (pos) => pos.slice(0, pos.indexOf("/"));
 const toMap = (cursor) => cursor && new Map(cursor.map((pos) => [partition(pos), pos]));
@@ -52,6 +50,7 @@ class Link {
   state = "connecting";
   attempt = 0;
   notBefore = 0;
+  putOff = new Map(); // timer: what is tried again then
 
   constructor(url, options, owner) {
     Object.assign(this, { url, options, owner });
@@ -63,6 +62,10 @@ class Link {
   hearing(verb) {
     for (const type of ["online", "offline", "pageshow"]) globalThis[verb]?.(type, this.wake);
     globalThis.document?.[verb]("visibilitychange", this.wake);
+  }
+
+  get closed() {
+    return new WsbusError("closed", this.why.reason, { close: this.why.code });
   }
 
   get ready() {
@@ -84,12 +87,16 @@ class Link {
   }
 
   again({ retry_after = 0 }, attempt, run) {
-    this.later(Math.max(this.delay(attempt), retry_after), run);
+    const timer = this.later(Math.max(this.delay(attempt), retry_after), () => {
+      this.putOff.delete(timer);
+      run();
+    });
+    this.putOff.set(timer, run);
   }
 
   change(state, why) {
-    this.state = state;
-    this.owner.changed(state, why);
+    Object.assign(this, { state, why });
+    this.owner.emit("state", { state, ...why });
   }
 
   open() {
@@ -116,7 +123,7 @@ class Link {
     try {
       frame = this.options.parse(text);
     } catch (error) {
-      return this.owner.failed(error);
+      return this.owner.emit("error", { error });
     }
     this.alive = this.options.now();
     if (frame.type === "welcome") {
@@ -158,7 +165,7 @@ class Link {
       });
     };
     wait(pongTimeout);
-    this.owner.ping(() => this.calm());
+    this.owner.send({ type: "ping" }, () => this.calm());
   }
 
   calm() {
@@ -186,10 +193,11 @@ class Link {
     this.cancel(this.timer);
     this.calm();
     this.socket = null;
-    if (this.state === "open" && now - this.since >= STABLE) this.attempt = 0;
+    // One that lived for 10 s was a good one.
+    if (this.state === "open" && now - this.since >= 10000) this.attempt = 0;
     this.state = "waiting";
     this.owner.down();
-    if (isFinal(code)) return this.end({ code, reason });
+    if (FINAL.test(code)) return this.end({ code, reason });
     const retryIn = Math.max(this.delay(this.attempt++), this.notBefore - now);
     this.timer = this.later(retryIn, () => this.open());
     this.change("waiting", { code, reason, retryIn });
@@ -202,7 +210,11 @@ class Link {
     this.socket?.close(1000);
     this.socket = null;
     this.change("closed", why);
-    this.owner.ended(why);
+    this.owner.ended();
+    for (const [timer, run] of this.putOff) {
+      this.cancel(timer);
+      run(); // is told that all is over
+    }
   }
 }
 
@@ -336,8 +348,8 @@ class Feed {
     if (this.live) this.complete();
   }
 
-  gap({ reason, recovered, cursor, after, until, lost }, members = [...this.members]) {
-    const gap = { channel: this.channel, reason, recovered, cursor, after, until, lost };
+  gap({ type, ...gap }, members = [...this.members]) {
+    gap.channel = this.channel;
     for (const m of members) if (m.mode !== "new") guard(m.onGap, gap);
     this.bus.emit("gap", gap);
   }
@@ -459,7 +471,7 @@ class Bus {
     const request = { id, type: frame.type, settle, text: this.options.stringify({ ...frame, id }) };
     if (this.link.ready) return this.transmit(request);
     if (!kept) return;
-    if (this.link.state === "closed") return settle(new WsbusError("closed"));
+    if (this.link.state === "closed") return settle(this.link.closed);
     if (this.queue.length >= this.options.maxQueue)
       return settle(new WsbusError("queue_full", "maxQueue requests wait"));
     this.queue.push(request);
@@ -469,7 +481,7 @@ class Bus {
     const { text, settle } = request;
     const { frame_bytes: limit } = this.link.welcome.limits;
     // The server would close the connection, for good.
-    if (text.length * 3 > limit && new TextEncoder().encode(text).length > limit)
+    if (new TextEncoder().encode(text).length > limit)
       return settle(new WsbusError("too_large", `more than ${limit} bytes`));
     this.pending.set(request.id, request);
     this.link.socket.send(text);
@@ -485,21 +497,18 @@ class Bus {
     this.send(frame, answered, true);
   }
 
-  ping(settle) {
-    this.send({ type: "ping" }, settle);
-  }
-
   // What the link tells.
 
   frame(frame) {
     const request = this.pending.get(frame.id);
-    if (request) {
-      this.pending.delete(frame.id);
-      if (frame.type !== "error") return request.settle(null, frame);
-      const { code, message, retry, retry_after, limit, channel } = frame;
-      request.settle(new WsbusError(code, message, { retry, retry_after, limit, channel }));
-    } else if (frame.type === "error") {
-      this.failed(new WsbusError(frame.code, frame.message));
+    this.pending.delete(frame.id);
+    if (frame.type === "error") {
+      const { type, id, code, message, ...more } = frame;
+      const error = new WsbusError(code, message, more);
+      if (request) request.settle(error);
+      else this.emit("error", { error, channel: more.channel });
+    } else if (request) {
+      request.settle(null, frame);
     } else {
       this.feeds.get(frame.channel)?.frame(frame);
     }
@@ -507,8 +516,7 @@ class Bus {
 
   up() {
     for (const feed of this.feeds.values()) feed.ask();
-    const queue = this.queue.splice(0);
-    for (const request of queue)
+    for (const request of this.queue.splice(0))
       if (this.link.ready) this.transmit(request);
       else this.queue.push(request);
   }
@@ -522,19 +530,11 @@ class Bus {
     for (const { type, settle } of sent) if (type === "publish") settle(unknown);
   }
 
-  ended({ code, reason }) {
-    const error = new WsbusError("closed", reason, { close: code });
+  ended() {
+    const error = this.link.closed;
     this.down();
     for (const { settle } of this.queue.splice(0)) settle(error);
     for (const feed of [...this.feeds.values()]) feed.lose(error);
-  }
-
-  changed(state, why) {
-    this.emit("state", { state, ...why });
-  }
-
-  failed(error) {
-    this.emit("error", { error });
   }
 }
 
@@ -566,7 +566,7 @@ export class Wsbus extends EventTarget {
 
   subscribe(channel, options, handler) {
     if (typeof options === "function") [options, handler] = [{}, options];
-    if (this.state === "closed") throw new WsbusError("closed");
+    if (this.state === "closed") throw this.#bus.link.closed;
     const feed = this.#bus.feed(channel);
     const member = new Member(feed, options, handler);
     feed.members.add(member);

@@ -268,6 +268,14 @@ test("addresses and what is missing", (t) => {
     ["wss://h/ws", "wsbus.v1"],
     ["wss://page.example/ws", "wsbus.v1"],
   ]);
+  class Forbidden {
+    constructor() {
+      throw new Error("not from a secure page");
+    }
+  }
+  const stillborn = new Wsbus("ws://h/ws", { WebSocket: Forbidden });
+  assert.equal(stillborn.state, "closed");
+  assert.throws(() => stillborn.subscribe("a"), { code: "closed", message: "not from a secure page" });
   assert.throws(() => new Wsbus("http://[", { WebSocket }), TypeError);
   assert.throws(() => new Wsbus("ws://h/", { WebSocket: null }), /options.WebSocket/);
 });

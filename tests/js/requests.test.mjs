@@ -54,6 +54,34 @@ test("close tells the fate of all that is left", async (t) => {
   assert.deepEqual(offline.errors, []);
 });
 
+test("close tells the fate of what the server has put off, at once", async (t) => {
+  const server = await fake(t, ({ type, id, channel: name }, say) => {
+    if (type === "connected") return;
+    const busy = { type: "error", id, channel: name, code: "busy", message: "busy", retry: true };
+    say({ ...busy, retry_after: 3600000 });
+  });
+  const timers = new Set();
+  const bus = client(t, server.url, {
+    setTimeout(run, ms) {
+      const timer = setTimeout(run, ms);
+      timers.add(timer);
+      return timer;
+    },
+    clearTimeout(timer) {
+      clearTimeout(timer);
+      timers.delete(timer);
+    },
+  });
+  await opened(bus);
+  const page = bus.history("a");
+  const { ready } = bus.subscribe("a", () => {});
+  await assert.rejects(bus.publish("a", 1), { code: "busy" });
+  bus.close();
+  await assert.rejects(page, { code: "closed", close: 1000, message: "closed by the page" });
+  await assert.rejects(ready, { code: "unsubscribed" });
+  assert.equal(timers.size, 0);
+});
+
 test("payloads of every kind, key and headers come as they went", async (t) => {
   const server = await Server.start(t);
   const bus = client(t, server.url);
