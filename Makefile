@@ -142,7 +142,7 @@ install: all ## to $(DESTDIR)$(PREFIX)
 	    $(DESTDIR)$(PREFIX)/share/doc/wsbus
 	install -m 755 $(B)/wsbus $(DESTDIR)$(PREFIX)/bin/wsbus
 	install -m 644 include/wsbus/backend.h $(DESTDIR)$(PREFIX)/include/wsbus/
-	install -m 644 LICENSE $(wildcard README.md docs/*.md) $(DESTDIR)$(PREFIX)/share/doc/wsbus/
+	install -m 644 LICENSE $(wildcard README.md docs/*.md docs/*.svg) $(DESTDIR)$(PREFIX)/share/doc/wsbus/
 
 uninstall: ## takes away what `install` put there
 	rm -f $(DESTDIR)$(PREFIX)/bin/wsbus
