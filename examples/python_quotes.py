@@ -53,7 +53,6 @@ class Follower:
             quote = frame["data"]
             print(f"{quote['symbol']:8} {quote['bid']:>12} {quote['ask']:>12}", flush=True)
         elif kind == "subscribed":
-            self.failures = 0
             if frame.get("recovered") is False:
                 print("some quotes are gone:", frame["reason"], file=sys.stderr)
                 self.cursor.clear()
@@ -89,6 +88,7 @@ class Follower:
 
     def run(self):
         while True:
+            begun = time.monotonic()
             try:
                 self.follow()
             except BrokenPipeError:
@@ -98,6 +98,8 @@ class Follower:
                 close = error.rcvd if isinstance(error, ConnectionClosed) else None
                 if close and close.code in FINAL:
                     sys.exit(1)
+            if time.monotonic() - begun > 10:  # it was a good connection
+                self.failures = 0
             most = min(0.5 * 2**self.failures, 20)
             self.failures = min(self.failures + 1, 10)
             time.sleep(max(random.uniform(0, most), self.not_before - time.monotonic()))
