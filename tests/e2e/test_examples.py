@@ -63,6 +63,8 @@ class Program:
                 stdout=out,
                 stderr=err,
                 env=environment(),
+                # Whoever starts the tests in the background may have SIGINT ignored.
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             )
 
     def out(self) -> list[str]:
