@@ -270,9 +270,11 @@ struct wsbus_host {
     /* The feed has moved on without a message (holes of compaction, control records). Also how a
      * partition that was added is made known, even while it is empty. */
     void (*progress)(const struct wsbus_host *h, uint64_t feed, const struct wsbus_pos *pos);
-    /* Messages may have been lost and cannot be had again (bus without a log: the connection was
-     * lost and is back). Before the next message(). */
-    void (*gap)(const struct wsbus_host *h, uint64_t feed);
+    /* Messages have been lost, or may have been, and cannot be had again. Before the next
+     * message(). Without a log `until` is NULL: the connection was lost and is back. With a log it
+     * is the last place that was lost, in the partitions that lost something: what was there was
+     * trimmed before it could be delivered, and the feed goes on behind it. */
+    void (*gap)(const struct wsbus_host *h, uint64_t feed, const struct wsbus_cursor *until);
     /* A confirmed feed has ended by itself (topic deleted, right withdrawn). Nothing follows. */
     void (*ended)(const struct wsbus_host *h, uint64_t feed, const struct wsbus_answer *a);
     /* Answers unsubscribe(). */

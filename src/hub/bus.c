@@ -169,11 +169,11 @@ static void on_progress(const struct wsbus_host *h, uint64_t feed, const struct 
     if (f && f->state == FEED_LIVE) feed_on_progress(f, pos);
 }
 
-static void on_gap(const struct wsbus_host *h, uint64_t feed)
+static void on_gap(const struct wsbus_host *h, uint64_t feed, const struct wsbus_cursor *until)
 {
     struct feed *f = feed_by_token(of_host(h), feed);
 
-    if (f && f->state == FEED_LIVE) feed_on_gap(f);
+    if (f && f->state == FEED_LIVE) feed_on_gap(f, until);
 }
 
 static void on_ended(const struct wsbus_host *h, uint64_t feed, const struct wsbus_answer *a)

@@ -162,10 +162,50 @@ static void tell_gap(struct feed *f, unsigned worker, const struct reply_gap *ga
     }
 }
 
-void feed_on_gap(struct feed *f)
+/* The bus trimmed what lay between these places before this worker had it. */
+static void tell_expired(struct feed *f, unsigned worker, const struct wsbus_cursor *after,
+                         const struct wsbus_cursor *until)
+{
+    struct reply_gap gap = {.reason = "expired", .lost = -1};
+    struct buf places;
+    size_t split;
+
+    buf_init(&places, BUF_UNLIMITED);
+    cursor_write(&places, after, f->bus->backend);
+    split = places.n;
+    cursor_write(&places, until, f->bus->backend);
+    gap.after = span_of(places.p, split);
+    gap.until = span_of(places.p + split, places.n - split);
+    tell_gap(f, worker, &gap);
+    buf_free(&places);
+}
+
+/* Behind a hole the ring begins anew: a replay that crosses it must hear of it from the backend,
+ * and so must a worker that has not come to it yet. */
+static void cross_hole(struct feed *f, const struct wsbus_cursor *until)
+{
+    struct wsbus_cursor *beyond = cursor_copy(f->position);
+
+    for (uint32_t i = 0; i < until->count; i++)
+        cursor_advance(&beyond, &until->pos[i]);
+    for (unsigned w = 0; w < f->bus->worker_count; w++)
+        if (!f->workers[w].behind) tell_expired(f, w, f->position, beyond);
+    cursor_free(f->position);
+    f->position = beyond;
+    f->delivered++;
+    ring_clear(&f->ring);
+    ring_begin(&f->ring, beyond);
+    feed_unpark(f);
+}
+
+void feed_on_gap(struct feed *f, const struct wsbus_cursor *until)
 {
     struct reply_gap gap = {.reason = "bus", .lost = -1};
 
+    if (f->position && until) {
+        cross_hole(f, until);
+        return;
+    }
     for (unsigned w = 0; w < f->bus->worker_count; w++)
         tell_gap(f, w, &gap);
 }
@@ -261,18 +301,7 @@ void feed_catch_up(struct feed *f, unsigned worker)
 
 static void tell_lost(struct feed *f, unsigned worker, const struct wsbus_chunk *c)
 {
-    struct reply_gap gap = {.reason = "expired", .lost = -1};
-    struct buf after, until;
-
-    buf_init(&after, BUF_UNLIMITED);
-    buf_init(&until, BUF_UNLIMITED);
-    cursor_write(&after, f->workers[worker].behind, f->bus->backend);
-    cursor_write(&until, c->lost_until, f->bus->backend);
-    gap.after = buf_view(&after);
-    gap.until = buf_view(&until);
-    tell_gap(f, worker, &gap);
-    buf_free(&after);
-    buf_free(&until);
+    tell_expired(f, worker, f->workers[worker].behind, c->lost_until);
     for (uint32_t i = 0; i < c->lost_until->count; i++) /* told: not to be told again */
         cursor_advance(&f->workers[worker].behind, &c->lost_until->pos[i]);
 }

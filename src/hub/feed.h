@@ -185,7 +185,7 @@ struct wsbus_topic feed_topic(const struct feed *f);
 /* deliver.c: the live path */
 void feed_on_message(struct feed *f, struct wsbus_message *m);
 void feed_on_progress(struct feed *f, const struct wsbus_pos *pos);
-void feed_on_gap(struct feed *f);
+void feed_on_gap(struct feed *f, const struct wsbus_cursor *until);
 struct frame *feed_frame(struct feed *f, const struct feed_channel *c,
                          const struct wsbus_message *m);
 void feed_catch_up(struct feed *f, unsigned worker);

@@ -91,9 +91,10 @@ static void on_progress(const struct wsbus_host *host, uint64_t feed, const stru
     record(host, &e);
 }
 
-static void on_gap(const struct wsbus_host *host, uint64_t feed)
+static void on_gap(const struct wsbus_host *host, uint64_t feed, const struct wsbus_cursor *until)
 {
     struct event e = {.kind = EVENT_GAP, .token = feed};
+    e.cursor = cursor_copy(until);
     record(host, &e);
 }
 
@@ -364,6 +365,12 @@ static void check_answer(const struct event *e, struct token *t)
     if (t->state == TOKEN_LIVE && e->cursor && e->cursor->count == 1) t->last = e->cursor->pos[0];
 }
 
+static void check_moves_on(struct token *t, const struct wsbus_pos *pos)
+{
+    if (pos_comparable(&t->last, pos)) assert_true(pos_compare(&t->last, pos) < 0);
+    t->last = *pos;
+}
+
 static void check_event(const struct event *e, struct token *t)
 {
     switch (e->kind) {
@@ -381,10 +388,12 @@ static void check_event(const struct event *e, struct token *t)
         break;
     case EVENT_MESSAGE:
         assert_int_equal(t->state, TOKEN_LIVE);
-        if (pos_comparable(&t->last, &e->pos)) assert_true(pos_compare(&t->last, &e->pos) < 0);
-        t->last = e->pos;
+        check_moves_on(t, &e->pos);
         break;
     case EVENT_GAP:
+        assert_int_equal(t->state, TOKEN_LIVE);
+        if (e->cursor && e->cursor->count == 1) check_moves_on(t, &e->cursor->pos[0]);
+        break;
     case EVENT_PROGRESS: assert_int_equal(t->state, TOKEN_LIVE); break;
     }
 }

@@ -406,7 +406,17 @@ static void do_release(const void *arg)
 static void do_gap(const void *arg)
 {
     (void)arg;
-    host->gap(host, feed);
+    host->gap(host, feed, NULL);
+}
+
+static void do_hole(const void *arg)
+{
+    struct wsbus_cursor *until;
+    first_kept = *(const uint64_t *)arg;
+    until = end_cursor(first_kept);
+    if (delivered < first_kept) delivered = first_kept;
+    host->gap(host, feed, until);
+    cursor_free(until);
 }
 
 static void do_end(const void *arg)
@@ -453,6 +463,10 @@ void fake_release(void)
 void fake_gap(void)
 {
     on_bus(do_gap, NULL);
+}
+void fake_hole(uint64_t number)
+{
+    on_bus(do_hole, &number);
 }
 void fake_end(const char *words)
 {

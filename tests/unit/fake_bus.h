@@ -42,5 +42,7 @@ void fake_gap(void);
 void fake_end(const char *words);
 /* Forgets all messages of the log up to this number. */
 void fake_trim(uint64_t number);
+/* The same, and the feed, which has not had them all (hold_live), goes on behind them. */
+void fake_hole(uint64_t number);
 
 #endif

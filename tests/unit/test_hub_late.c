@@ -140,6 +140,70 @@ static void a_rule_without_history_tells_no_positions_in_a_gap(void **state)
     assert_null(strstr(a->last_gap, "\"0/"));
 }
 
+static void a_hole_in_the_feed_is_told_with_its_places(void **state)
+{
+    char after[80], until[80];
+    (void)state;
+    struct sub *a = live(0), *b = live(2);
+    fake_publish(30);
+    model_await_messages(a, 30);
+    model_await_messages(b, 30);
+    atomic_store(&fake.hold_live, true);
+    fake_publish(60);
+    fake_hole(75);
+    fake_release();
+    model_await_messages(a, 45);
+    model_await_messages(b, 45);
+    snprintf(after, sizeof after, "\"after\":[\"0/%d\",\"1/%d\",\"2/%d\"]", (int)model_lo_of[27],
+             (int)model_lo_of[28], (int)model_lo_of[29]);
+    snprintf(until, sizeof until, "\"until\":[\"0/%d\",\"1/%d\",\"2/%d\"]", (int)model_lo_of[72],
+             (int)model_lo_of[73], (int)model_lo_of[74]);
+    assert_int_equal(a->gaps, 1);
+    assert_int_equal(b->gaps, 1);
+    assert_non_null(strstr(a->last_gap, "\"reason\":\"expired\""));
+    assert_non_null(strstr(a->last_gap, after));
+    assert_non_null(strstr(a->last_gap, until));
+}
+
+static void a_replay_across_a_hole_hears_of_it(void **state)
+{
+    char cursor[100];
+    (void)state;
+    struct sub *a = live(0);
+    fake_publish(30);
+    model_await_messages(a, 30);
+    atomic_store(&fake.hold_live, true);
+    fake_publish(60);
+    fake_hole(75);
+    fake_release();
+    snprintf(cursor, sizeof cursor, "[\"0/%d\",\"1/%d\",\"2/%d\"]", (int)model_lo_of[27],
+             (int)model_lo_of[28], (int)model_lo_of[29]);
+    struct sub *b = model_subscribe(1, -1, FROM_AFTER, 0, cursor);
+    model_await(b, SUB_LIVE);
+    model_await_messages(b, 15);
+    assert_int_equal(b->gaps, 1);
+}
+
+static bool has_seen_90(void)
+{
+    return model_watched->next[0] >= 90;
+}
+
+/* What it had not read before the hole is gone with it: one gap, from where it was. */
+static void a_worker_that_is_behind_hears_of_a_hole_when_it_comes_to_it(void **state)
+{
+    (void)state;
+    struct sub *a = live(0);
+    fake_publish(30);
+    atomic_store(&fake.hold_live, true);
+    fake_publish(60);
+    fake_hole(75);
+    fake_release();
+    model_watched = a;
+    model_work_until(has_seen_90);
+    assert_int_equal(a->gaps, 1);
+}
+
 /* ---- ends ---------------------------------------------------------------------------------------- */
 
 static void a_feed_that_ends_while_it_is_stopped_is_started_for_who_waits(void **state)
@@ -346,6 +410,9 @@ int main(int argc, char **argv)
         TINY(catching_up_takes_a_chunk_at_a_time),
         TINIEST(what_was_trimmed_is_told_once),
         TINY(a_rule_without_history_tells_no_positions_in_a_gap),
+        CASE(a_hole_in_the_feed_is_told_with_its_places),
+        CASE(a_replay_across_a_hole_hears_of_it),
+        TINIEST(a_worker_that_is_behind_hears_of_a_hole_when_it_comes_to_it),
         CASE(a_feed_that_ends_while_it_is_stopped_is_started_for_who_waits),
         CASE(words_of_the_bus_are_text_for_the_client),
         CASE(who_leaves_is_not_missed_by_a_late_answer),
