@@ -1,8 +1,11 @@
 /* The options of a bus of type redis: read once, checked before anything starts.
  *
- *   url       redis://[user[:password]@]host[:port][/database], rediss:// for TLS,
- *             redis+unix:///path/to/socket[?db=N] (also unix:///path); percent-decoded
- * Pure; any thread. */
+ *   url   redis://[[user]:password@][host][:port][/database]      rediss:// speaks TLS
+ *         redis+unix://[[user]:password@]/path/to/socket[?db=N]   unix:// says the same
+ *
+ * User and password are percent-decoded. What the URL lacks may be given by the options `user` and
+ * `password`. No message of this module repeats any part of the URL in which a password may stand.
+ * Any thread; redis_config_new() reads certificates from files. */
 #ifndef BUS_REDIS_CONFIG_H
 #define BUS_REDIS_CONFIG_H
 
@@ -12,18 +15,20 @@
 
 #include <wsbus/backend.h>
 
+struct redis_tls;
+
 struct redis_config {
-    char *host, *path; /* one of them */
+    char *host, *path; /* one of them; the other is NULL */
     uint16_t port;
     char *user, *password; /* or NULL */
     unsigned database;
-    bool tls, tls_verify;
-    char *ca, *cert, *key, *server_name; /* or NULL */
-    uint64_t timeout;                    /* ms without a sign of life */
-    uint64_t connect_timeout;            /* ms until a new connection is ready */
-    uint64_t publish_timeout;            /* ms that a publish may wait for its answer */
-    size_t queue_bytes;                  /* of publishes that wait or are not answered */
-    char *where; /* "host:port" or the path, for words to people; no secrets */
+    struct redis_tls *tls;    /* NULL: plain text */
+    bool tls_verify;          /* false: the server's certificate is not looked at */
+    uint64_t timeout;         /* ms without a sign of life */
+    uint64_t connect_timeout; /* ms until a new connection is ready */
+    uint64_t publish_timeout; /* ms that a publish may wait for its answer */
+    size_t queue_bytes;       /* of publishes that wait or are not answered */
+    char *where;              /* "host:port" or the path, for words to people; no secrets */
 };
 
 extern const struct wsbus_option redis_options[];

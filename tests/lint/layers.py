@@ -22,6 +22,7 @@ LIBRARIES = {
     "librdkafka/*": ["src/bus/kafka*"],
     "rdkafka*": ["src/bus/kafka*"],
     "hiredis*": ["src/bus/redis*"],
+    "openssl/*": ["src/bus/redis_tls.c"],
 }
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*(?:"([^"]+)"|<([^>]+)>)')
