@@ -24,7 +24,7 @@ static void close_wire(struct redis_dial *d)
 {
     if (d->watch) d->spec.host->unwatch(d->watch);
     d->watch = NULL;
-    wire_close(&d->wire);
+    redis_wire_close(&d->wire);
 }
 
 void dial_stop(struct redis_dial *d)
@@ -48,7 +48,7 @@ static void fail(struct redis_dial *d, const char *why)
 static void succeed(struct redis_dial *d)
 {
     struct redis_wire wire = d->wire;
-    wire_init(&d->wire);
+    redis_wire_init(&d->wire);
     dial_stop(d);
     d->spec.done(d->spec.arg, &wire, NULL);
 }
@@ -59,7 +59,7 @@ static enum wire_step open_path(struct redis_dial *d)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     snprintf(address.sun_path, sizeof(address.sun_path), "%s", d->spec.config->path);
-    return wire_open(&d->wire, (const struct sockaddr *)&address, sizeof(address));
+    return redis_wire_open(&d->wire, (const struct sockaddr *)&address, sizeof(address));
 }
 
 /* The next address that can be begun with. */
@@ -69,8 +69,8 @@ static enum wire_step open_address(struct redis_dial *d)
     while (d->next && step == WIRE_FAILED) {
         const struct addrinfo *a = d->next;
         d->next = a->ai_next;
-        wire_close(&d->wire);
-        step = wire_open(&d->wire, a->ai_addr, a->ai_addrlen);
+        redis_wire_close(&d->wire);
+        step = redis_wire_open(&d->wire, a->ai_addr, a->ai_addrlen);
     }
     return step;
 }
@@ -107,8 +107,8 @@ static void on_watch(void *arg, unsigned events)
     (void)events;
     struct redis_dial *d = arg;
     const struct redis_tls *tls = d->spec.config->tls;
-    enum wire_step step = d->wire.tls ? WIRE_OK : wire_connect(&d->wire);
-    if (step == WIRE_OK && tls) step = wire_secure(&d->wire, tls);
+    enum wire_step step = d->wire.tls ? WIRE_OK : redis_wire_connect(&d->wire);
+    if (step == WIRE_OK && tls) step = redis_wire_secure(&d->wire, tls);
     switch (step) {
     case WIRE_OK: succeed(d); break;
     case WIRE_WANTS_READ: wait_for(d, WSBUS_READABLE); break;
@@ -158,7 +158,7 @@ struct redis_dial *dial_new(const struct dial_spec *spec)
 {
     struct redis_dial *d = mem_zero(sizeof(*d));
     d->spec = *spec;
-    wire_init(&d->wire);
+    redis_wire_init(&d->wire);
     d->deadline = spec->host->timer(spec->host, on_deadline, d);
     return d;
 }

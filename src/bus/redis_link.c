@@ -194,7 +194,7 @@ static void tear_down(struct redis_link *l, enum link_state next)
     if (l->watch) l->spec.host->unwatch(l->watch);
     l->watch = NULL;
     l->watched = 0;
-    wire_close(&l->wire);
+    redis_wire_close(&l->wire);
     buf_shrink(&l->out, BATCH);
     l->out_done = 0;
     l->blocked = l->more = false;
@@ -394,7 +394,7 @@ static void receive(struct redis_link *l)
     l->more = l->reading_writes = false;
     for (size_t got = 0; got < READ_TURN;) {
         size_t n = sizeof(piece);
-        enum wire_step step = wire_read(&l->wire, piece, &n);
+        enum wire_step step = redis_wire_read(&l->wire, piece, &n);
         if (step == WIRE_FAILED) doom(l, "%s: %s", where(l), l->wire.words);
         l->reading_writes = step == WIRE_WANTS_WRITE;
         if (l->reading_writes) want_write(l);
@@ -435,7 +435,7 @@ static void transmit(struct redis_link *l)
 {
     for (unsigned turn = 0; turn < WRITE_TURN && fill(l); turn++) {
         size_t n = l->out.n - l->out_done;
-        enum wire_step step = wire_write(&l->wire, l->out.p + l->out_done, &n);
+        enum wire_step step = redis_wire_write(&l->wire, l->out.p + l->out_done, &n);
         if (step == WIRE_FAILED) {
             doom(l, "%s: %s", where(l), l->wire.words);
             return;
@@ -518,7 +518,7 @@ struct redis_link *link_new(const struct link_spec *spec)
     l->kick = spec->host->timer(spec->host, on_kick, l);
     struct dial_spec dial = {.host = spec->host, .config = spec->config, .done = dialled, .arg = l};
     l->dial = dial_new(&dial);
-    wire_init(&l->wire);
+    redis_wire_init(&l->wire);
     buf_init(&l->out, BUF_UNLIMITED);
     list_init(&l->waiting);
     list_init(&l->kept);

@@ -2,9 +2,10 @@
  * connects, speaks TLS, logs in, selects the database, and after a loss comes back by itself with
  * jittered back-off.
  *
- * It drives a non-blocking redisContext of hiredis, its reader and its output buffer, from the bus
- * thread's loop; the asynchronous layer of hiredis is not used (0.14 ends the process through an
- * assertion: hiredis issues 1036, 1039). RESP2 only, which every version speaks.
+ * Of hiredis it uses the reader (redis_reply.h) and what formats a command; socket and TLS are our
+ * own (redis_dial.h, redis_wire.h), so that TLS checks names and works with every version, and the asynchronous
+ * layer is not used (0.14 ends the process through an assertion: hiredis issues 1036, 1039). RESP2
+ * only, which every version speaks.
  *
  * COMMANDS are formatted when they are given and wait in `waiting`; when the output buffer is empty
  * the next batch of at most 64 KB goes into it and counts as written from then on. So it is always
@@ -15,6 +16,9 @@
  * LIFE SIGNS. Without a byte from the server for half of `timeout` a PING is sent, without one for
  * all of `timeout` the connection is dead: that is how a frozen server is found. A blocking command
  * must therefore block for less than half of `timeout`.
+ *
+ * WORDS. A failed attempt is logged when its words differ from those of the last one; the loss of a
+ * connection that was ready is left to the owner, who hears of it by `down`.
  *
  * Everything on the bus thread. No callback is called from inside link_new(), link_start() or
  * link_send(). Callbacks may call link_send() and link_stop(), but not link_free(): a link is freed
@@ -35,9 +39,8 @@ struct redisReply;
 struct redis_link;
 
 enum link_state {
-    LINK_STOPPED, /* not started, or stopped for good */
-    LINK_RESOLVING,
-    LINK_CONNECTING, /* TCP, then TLS */
+    LINK_STOPPED,    /* not started, or stopped for good */
+    LINK_CONNECTING, /* name look-up, TCP or unix socket, TLS */
     LINK_GREETING,   /* AUTH, SELECT, CLIENT SETNAME, and what the owner adds */
     LINK_READY,
     LINK_WAITING, /* for the next attempt */
@@ -56,8 +59,9 @@ struct link_call {
     void (*done)(struct link_call *c, enum call_fate fate, const struct redisReply *reply);
     char *text; /* formatted; the link's */
     size_t len;
-    unsigned replies; /* that are expected: 1, or more for SUBSCRIBE of several (see `push`) */
+    unsigned replies; /* that are expected; 0 is 1, more is for SUBSCRIBE of several (see `push`) */
     bool keep;        /* if unsent, stay in the queue over a loss */
+    bool sent;        /* the link's: it may have reached the server */
 };
 
 struct link_ops {
@@ -67,9 +71,10 @@ struct link_ops {
     /* It was ready and is lost, or an attempt has failed. After the calls were settled. `words` is
      * one sentence: what and where. Called once for each loss and each failed attempt. */
     void (*down)(void *owner, const char *words);
-    /* A reply that belongs to no call. May be NULL: then it is a breach of protocol, and the
-     * connection is lost. For a connection in subscribe mode: return true if the array `r` is an
-     * event (message, and the like), false if it is the reply to a call ((un)subscribe). */
+    /* A reply that may belong to no call. May be NULL: then such a one is a breach of protocol, and
+     * the connection is lost. With it every reply but an error comes here first: return true if `r` is
+     * an event (message, and the like), false if it is one of the replies to a call. `done` comes
+     * with the last of a call's replies, or with the error that stands for all of them. */
     bool (*push)(void *owner, const struct redisReply *r);
 };
 
@@ -91,7 +96,8 @@ void link_free(struct redis_link *l);
 void link_start(struct redis_link *l);
 /* Ends the connection for good and settles all calls (CALL_UNSENT, CALL_LOST) before it returns. */
 void link_stop(struct redis_link *l);
-/* Gives the connection up as lost and makes a new one, at once the first time. */
+/* Gives a connection up as lost and makes a new one, at once the first time; from the loop. Nothing
+ * happens while there is none. */
 void link_restart(struct redis_link *l, const char *why);
 
 enum link_state link_state(const struct redis_link *l);
@@ -107,7 +113,7 @@ bool link_cancel(struct redis_link *l, struct link_call *c);
 size_t link_queued(const struct redis_link *l); /* bytes that wait or are not answered */
 
 struct link_figures {
-    uint64_t commands;    /* written, PING and the greeting not counted */
+    uint64_t commands;    /* given by link_send() */
     uint64_t connections; /* that became ready */
 };
 struct link_figures link_figures(const struct redis_link *l);

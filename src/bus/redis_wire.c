@@ -11,12 +11,12 @@
 #define KEEPALIVE_INTERVAL_S 5
 #define KEEPALIVE_PROBES 3
 
-void wire_init(struct redis_wire *w)
+void redis_wire_init(struct redis_wire *w)
 {
     *w = (struct redis_wire){.fd = -1};
 }
 
-void wire_close(struct redis_wire *w)
+void redis_wire_close(struct redis_wire *w)
 {
     tls_stream_free(w->tls);
     w->tls = NULL;
@@ -46,7 +46,7 @@ static void tune(int fd)
         (void)setsockopt(fd, options[i].level, options[i].name, &options[i].value, sizeof(int));
 }
 
-enum wire_step wire_open(struct redis_wire *w, const struct sockaddr *address, socklen_t size)
+enum wire_step redis_wire_open(struct redis_wire *w, const struct sockaddr *address, socklen_t size)
 {
     w->fd = socket(address->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (w->fd < 0) return fail(w, strerror(errno));
@@ -59,7 +59,7 @@ enum wire_step wire_open(struct redis_wire *w, const struct sockaddr *address, s
     return WIRE_WANTS_WRITE;
 }
 
-enum wire_step wire_connect(struct redis_wire *w)
+enum wire_step redis_wire_connect(struct redis_wire *w)
 {
     int error = 0;
     socklen_t size = sizeof(error);
@@ -82,13 +82,13 @@ static enum wire_step of_tls(struct redis_wire *w, enum tls_step step)
     return fail(w, tls_words(w->tls));
 }
 
-enum wire_step wire_secure(struct redis_wire *w, const struct redis_tls *tls)
+enum wire_step redis_wire_secure(struct redis_wire *w, const struct redis_tls *tls)
 {
     if (!w->tls) w->tls = tls_stream_new(tls, w->fd);
     return of_tls(w, tls_handshake(w->tls));
 }
 
-enum wire_step wire_read(struct redis_wire *w, char *p, size_t *n)
+enum wire_step redis_wire_read(struct redis_wire *w, char *p, size_t *n)
 {
     if (w->tls) return of_tls(w, tls_read(w->tls, p, n));
     ssize_t got;
@@ -102,7 +102,7 @@ enum wire_step wire_read(struct redis_wire *w, char *p, size_t *n)
     return WIRE_OK;
 }
 
-enum wire_step wire_write(struct redis_wire *w, const char *p, size_t *n)
+enum wire_step redis_wire_write(struct redis_wire *w, const char *p, size_t *n)
 {
     if (w->tls) return of_tls(w, tls_write(w->tls, p, n));
     ssize_t put;

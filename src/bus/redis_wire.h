@@ -1,7 +1,7 @@
 /* A non-blocking stream to a server: TCP or a unix socket, with or without TLS.
  *
  * Every function returns at once. WIRE_WANTS_… says for what to wait before the same call is made
- * again; after WIRE_FAILED the words say why, and only wire_close() is left. Bus thread. */
+ * again; after WIRE_FAILED the words say why, and only redis_wire_close() is left. Bus thread. */
 #ifndef BUS_REDIS_WIRE_H
 #define BUS_REDIS_WIRE_H
 
@@ -18,15 +18,16 @@ struct redis_wire {
     char words[256];
 };
 
-void wire_init(struct redis_wire *w); /* closed */
-void wire_close(struct redis_wire *w);
+void redis_wire_init(struct redis_wire *w); /* closed */
+void redis_wire_close(struct redis_wire *w);
 /* Begins to connect: WIRE_WANTS_WRITE or WIRE_FAILED. */
-enum wire_step wire_open(struct redis_wire *w, const struct sockaddr *address, socklen_t size);
-enum wire_step wire_connect(struct redis_wire *w); /* WIRE_OK: connected */
+enum wire_step redis_wire_open(struct redis_wire *w, const struct sockaddr *address,
+                               socklen_t size);
+enum wire_step redis_wire_connect(struct redis_wire *w); /* WIRE_OK: connected */
 /* The TLS handshake, from its beginning at the first call. */
-enum wire_step wire_secure(struct redis_wire *w, const struct redis_tls *tls);
+enum wire_step redis_wire_secure(struct redis_wire *w, const struct redis_tls *tls);
 /* With WIRE_OK *n is what was read or written, and more than 0. */
-enum wire_step wire_read(struct redis_wire *w, char *p, size_t *n);
-enum wire_step wire_write(struct redis_wire *w, const char *p, size_t *n);
+enum wire_step redis_wire_read(struct redis_wire *w, char *p, size_t *n);
+enum wire_step redis_wire_write(struct redis_wire *w, const char *p, size_t *n);
 
 #endif
