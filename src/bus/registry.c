@@ -4,5 +4,6 @@
 
 const struct wsbus_backend *const bus_registry[] = {
     &backend_memory,
+    &backend_redis,
     NULL,
 };

@@ -7,5 +7,6 @@
 extern const struct wsbus_backend *const bus_registry[]; /* ends with NULL */
 
 extern const struct wsbus_backend backend_memory;
+extern const struct wsbus_backend backend_redis;
 
 #endif

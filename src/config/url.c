@@ -1,4 +1,5 @@
-/* Buses as URLs on the command line: the scheme is the backend, with an "s" behind it for TLS.
+/* Buses as URLs on the command line: the scheme is the backend, with an "s" behind it for TLS, or
+ * with the way to it ("redis+unix:"), which is the backend's to understand.
  *
  * Parameters with the name of an option go to the bus or to its rule; what is left is the text of
  * the backend's option `url`. */
@@ -18,7 +19,8 @@ struct url {
 
 static const struct wsbus_backend *find_backend(struct load *l, const char *scheme)
 {
-    size_t n = strlen(scheme);
+    size_t n = strcspn(scheme, "+");
+    if (scheme[n]) return load_backend(l, arena_dup(l->arena, span_of(scheme, n)));
     const struct wsbus_backend *b = load_backend(l, scheme);
     if (b || n < 2 || scheme[n - 1] != 's') return b;
     return load_backend(l, arena_dup(l->arena, span_of(scheme, n - 1)));
