@@ -25,11 +25,15 @@ struct tls_stream {
     char words[256];
 };
 
-/* The newest thing that OpenSSL has to say, in its own words. */
+/* What went wrong first, in OpenSSL's words or the system's. */
 static const char *reason(void)
 {
-    unsigned long code = ERR_peek_last_error();
-    const char *words = code ? ERR_reason_error_string(code) : NULL;
+    unsigned long code = ERR_peek_error();
+    const char *words = NULL;
+    if (ERR_SYSTEM_ERROR(code))
+        words = strerror(ERR_GET_REASON(code));
+    else if (code)
+        words = ERR_reason_error_string(code);
     return words ? words : "unknown error";
 }
 
@@ -162,7 +166,7 @@ static void put_words(struct tls_stream *s, int error, int number)
     if (s->tls->verify && verdict != X509_V_OK && !SSL_is_init_finished(s->ssl))
         snprintf(s->words, size, "TLS: the certificate is not one of %s: %s", s->tls->name,
                  X509_verify_cert_error_string(verdict));
-    else if (ERR_peek_last_error())
+    else if (ERR_peek_error())
         snprintf(s->words, size, "TLS: %s", reason());
     else if (error == SSL_ERROR_SYSCALL && number)
         snprintf(s->words, size, "%s", strerror(number));

@@ -13,6 +13,12 @@ void headers_stay_as_they_are(void **state);
 void a_tombstone_is_not_an_empty_payload(void **state);
 void refuses_a_partition_that_is_not_there(void **state);
 
+/* cases_cut.c */
+void counts_who_receives(void **state);
+void instances_hear_each_other(void **state);
+void a_cut_is_told_by_a_gap(void **state);
+void a_log_loses_nothing_by_a_cut(void **state);
+
 /* cases_log.c */
 void locates_the_ends(void **state);
 void locates_the_last(void **state);

@@ -22,14 +22,15 @@ void delivers_in_order_after_the_confirmation(void **state)
     uint64_t feed = harness_subscribe(h, &topic);
     const struct event *e = harness_wait(h, EVENT_SUBSCRIBED, feed);
     assert_int_equal(e->status, WSBUS_OK);
-    assert_non_null(e->cursor);
-    assert_int_equal(pos_compare(&e->cursor->pos[0], &pos[2]), 0);
+    bool log = contract_fixture->caps & WSBUS_CAP_LOG;
+    assert_true((e->cursor != NULL) == log);
+    if (log) assert_int_equal(pos_compare(&e->cursor->pos[0], &pos[2]), 0);
     contract_publish_many(h, &topic, MANY, pos);
     harness_wait_messages(h, feed, MANY);
     for (unsigned i = 0; i < MANY; i++) {
         const struct wsbus_message *m = harness_message(h, feed, i);
         assert_int_equal(contract_number_of(m), i);
-        assert_int_equal(pos_compare(&m->pos, &pos[i]), 0);
+        if (log) assert_int_equal(pos_compare(&m->pos, &pos[i]), 0);
         assert_true(m->ts > 0);
     }
     harness_stop(h);
@@ -119,7 +120,7 @@ static void assert_same(const struct wsbus_message *m, const struct wsbus_publis
     }
 }
 
-/* Through a feed and through a read. */
+/* Through a feed, and through a read where there is a log. */
 static void round_trip(const struct wsbus_publish *parts)
 {
     struct harness *h = contract_begin();
@@ -132,10 +133,12 @@ static void round_trip(const struct wsbus_publish *parts)
     contract_published(h, harness_publish(h, &p));
     harness_wait_messages(h, feed, 1);
     assert_same(harness_message(h, feed, 0), &p);
-    struct wsbus_read r = contract_read_all(&topic);
-    const struct event *e = contract_read(h, &r);
-    assert_int_equal(e->count, 1);
-    assert_same(e->messages[0], &p);
+    if (contract_fixture->caps & WSBUS_CAP_LOG) {
+        struct wsbus_read r = contract_read_all(&topic);
+        const struct event *e = contract_read(h, &r);
+        assert_int_equal(e->count, 1);
+        assert_same(e->messages[0], &p);
+    }
     harness_stop(h);
 }
 

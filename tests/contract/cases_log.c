@@ -15,6 +15,7 @@
 void locates_the_ends(void **state)
 {
     (void)state;
+    contract_need(WSBUS_CAP_LOG);
     struct harness *h = contract_begin();
     struct wsbus_topic topic = contract_topic();
     struct wsbus_locate l = {.topic = topic, .place = WSBUS_EARLIEST};
@@ -43,6 +44,7 @@ void locates_the_ends(void **state)
 void locates_the_last(void **state)
 {
     (void)state;
+    contract_need(WSBUS_CAP_LOG);
     struct harness *h = contract_begin();
     struct wsbus_topic topic = contract_topic();
     struct wsbus_pos pos[MANY];
@@ -69,7 +71,7 @@ void locates_the_last(void **state)
 void locates_by_key(void **state)
 {
     (void)state;
-    contract_need(WSBUS_CAP_KEY);
+    contract_need(WSBUS_CAP_LOG | WSBUS_CAP_KEY);
     struct harness *h = contract_begin();
     struct wsbus_topic topic = contract_topic();
     struct wsbus_pos pos[MANY];
@@ -94,7 +96,7 @@ void locates_by_key(void **state)
 void locates_by_time(void **state)
 {
     (void)state;
-    contract_need(WSBUS_CAP_TIME);
+    contract_need(WSBUS_CAP_LOG | WSBUS_CAP_TIME);
     struct harness *h = contract_begin();
     struct wsbus_topic topic = contract_topic();
     struct wsbus_pos pos[MANY];
@@ -119,6 +121,7 @@ void locates_by_time(void **state)
 void locates_after_a_cursor(void **state)
 {
     (void)state;
+    contract_need(WSBUS_CAP_LOG);
     struct harness *h = contract_begin();
     struct wsbus_topic topic = contract_topic();
     struct wsbus_pos pos[MANY];
@@ -150,6 +153,7 @@ void locates_after_a_cursor(void **state)
 void tells_what_has_expired(void **state)
 {
     (void)state;
+    contract_need(WSBUS_CAP_LOG);
     if (!contract_fixture->values_short) skip();
     struct harness *h =
         harness_start(contract_fixture->backend, contract_fixture->values_short(10));
@@ -183,6 +187,7 @@ void tells_what_has_expired(void **state)
 void reads_in_pieces(void **state)
 {
     (void)state;
+    contract_need(WSBUS_CAP_LOG);
     struct harness *h = contract_begin();
     struct wsbus_topic topic = contract_topic();
     struct wsbus_pos pos[MANY];
@@ -211,7 +216,7 @@ void reads_in_pieces(void **state)
 void reads_one_key(void **state)
 {
     (void)state;
-    contract_need(WSBUS_CAP_KEY);
+    contract_need(WSBUS_CAP_LOG | WSBUS_CAP_KEY);
     struct harness *h = contract_begin();
     struct wsbus_topic topic = contract_topic();
     struct wsbus_pos pos[MANY];
@@ -231,6 +236,7 @@ void reads_one_key(void **state)
 void past_and_feed_join_exactly(void **state)
 {
     (void)state;
+    contract_need(WSBUS_CAP_LOG);
     struct harness *h = contract_begin();
     struct wsbus_topic topic = contract_topic();
     uint64_t feed = 0, last = 0;
@@ -258,6 +264,7 @@ void past_and_feed_join_exactly(void **state)
 void positions_survive_their_text(void **state)
 {
     (void)state;
+    contract_need(WSBUS_CAP_LOG);
     struct harness *h = contract_begin();
     struct wsbus_topic topic = contract_topic();
     struct wsbus_pos pos[4];
@@ -279,6 +286,7 @@ void positions_survive_their_text(void **state)
 void broken_positions_are_refused(void **state)
 {
     (void)state;
+    contract_need(WSBUS_CAP_LOG);
     static const char *const broken[] = {
         "",
         "-",

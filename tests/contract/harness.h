@@ -60,6 +60,8 @@ uint64_t harness_read(struct harness *h, const struct wsbus_read *r);
 const struct event *harness_wait(struct harness *h, enum event_kind kind, uint64_t token);
 /* Waits until the feed has got so many messages. */
 void harness_wait_messages(struct harness *h, uint64_t feed, size_t count);
+/* The place of the token's event number `index` of this kind among all events; it must have come. */
+size_t harness_place(struct harness *h, enum event_kind kind, uint64_t token, size_t index);
 /* Events so far. */
 size_t harness_count(struct harness *h, enum event_kind kind, uint64_t token);
 /* The feed's message number `index`, which must have come. */

@@ -21,6 +21,7 @@ static void closing_answers_everything(void **state)
     for (unsigned i = 0; i < MANY; i++) {
         harness_subscribe(h, &topic);
         contract_number(h, &topic, i, NULL);
+        if (!(contract_fixture->caps & WSBUS_CAP_LOG)) continue;
         struct wsbus_locate l = {.topic = topic, .place = WSBUS_LATEST};
         harness_locate(h, &l);
         struct wsbus_read r = contract_read_all(&topic);
@@ -64,6 +65,10 @@ int contract_run(const struct contract_fixture *f)
         cmocka_unit_test(headers_stay_as_they_are),
         cmocka_unit_test(a_tombstone_is_not_an_empty_payload),
         cmocka_unit_test(refuses_a_partition_that_is_not_there),
+        cmocka_unit_test(counts_who_receives),
+        cmocka_unit_test(instances_hear_each_other),
+        cmocka_unit_test(a_cut_is_told_by_a_gap),
+        cmocka_unit_test(a_log_loses_nothing_by_a_cut),
         cmocka_unit_test(locates_the_ends),
         cmocka_unit_test(locates_the_last),
         cmocka_unit_test(locates_by_key),

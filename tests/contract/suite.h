@@ -1,10 +1,11 @@
 /* The contract of include/wsbus/backend.h as test cases, for any backend on its real server.
  *
- * A backend adds one fixture file with a main() that calls contract_run(). Cases need a log
- * (WSBUS_CAP_LOG) and skip what the fixture's capabilities lack; every topic they use is new, and
- * must have one partition. */
+ * A backend adds one fixture file with a main() that calls contract_run(). Cases skip what the
+ * fixture's capabilities lack; every topic they use is new, and must have one partition. */
 #ifndef CONTRACT_SUITE_H
 #define CONTRACT_SUITE_H
+
+#include <stdbool.h>
 
 #include <wsbus/backend.h>
 
@@ -16,6 +17,10 @@ struct contract_fixture {
     /* Server up and down, once for the whole suite; 0, or -1. NULL: there is none. */
     int (*start)(void);
     void (*stop)(void);
+    /* Cuts all connections to the server, which lives on. NULL: there are none. */
+    void (*cut)(void);
+    /* Do two instances with these options see the same topics? */
+    bool shared;
     /* The options of an instance. */
     const struct wsbus_value *(*values)(void);
     /* The options of an instance that keeps about `keep` messages of a topic. NULL: it cannot. */
