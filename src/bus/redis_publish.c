@@ -9,6 +9,7 @@
 #include "base/list.h"
 #include "base/mem.h"
 #include "base/span.h"
+#include "bus/redis_id.h"
 
 /* One that was given. It outlives its answer if the server still owes a reply. */
 struct publish {
@@ -75,7 +76,12 @@ static void acknowledge(const struct publish *p, const struct redisReply *r)
     } else if (!p->stream && r->type == REDIS_REPLY_INTEGER) {
         host->published(host, p->token, &ok, NULL, r->integer);
     } else {
-        say(p->all, p->token, WSBUS_OUTCOME_UNKNOWN, "the server gave no sensible answer");
+        struct wsbus_pos pos = {0};
+        if (p->stream && r->type == REDIS_REPLY_STRING &&
+            redis_pos_parse(r->str, r->len, &pos) == 0)
+            host->published(host, p->token, &ok, &pos, 0);
+        else
+            say(p->all, p->token, WSBUS_OUTCOME_UNKNOWN, "the server gave no sensible answer");
     }
 }
 
