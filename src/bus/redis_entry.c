@@ -248,35 +248,3 @@ struct wsbus_message *entry_message(const struct redis_entry *e, const struct re
     buf_free(&object);
     return m;
 }
-
-/* ---- to be published ---------------------------------------------------------------------------- */
-
-size_t entry_arguments_max(const struct wsbus_publish *p)
-{
-    return 4 + 2 * (size_t)p->header_count;
-}
-
-int entry_arguments(const struct wsbus_publish *p, const struct redis_rule *rule, struct span *ret,
-                    const char **ret_words)
-{
-    struct span payload = span_str(rule->payload), key = span_str(rule->key);
-    int n = 0;
-
-    ret[n++] = payload;
-    ret[n++] = span_of(p->payload, p->payload_len);
-    if (p->key) {
-        ret[n++] = key;
-        ret[n++] = span_of(p->key, p->key_len);
-    }
-    for (uint32_t i = 0; i < p->header_count; i++) {
-        struct span name = span_of(p->headers[i].name, p->headers[i].name_len);
-        if (span_eq(name, payload) || span_eq(name, key)) {
-            *ret_words = "a header has the name of the stream's field for the payload or the key; "
-                         "give it another name";
-            return -1;
-        }
-        ret[n++] = name;
-        ret[n++] = span_of(p->headers[i].value, p->headers[i].value_len);
-    }
-    return n;
-}

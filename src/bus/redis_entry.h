@@ -6,10 +6,7 @@
  * JSON object of all its fields: a name that comes once has a string, one that comes more often an
  * array of them in their order; a value that is not UTF-8 is {"binary":"<base64>"}, a name that is
  * not UTF-8 is left out, as with headers. The key is the key there too. The time of a message is
- * that in its id.
- *
- * The other way, `data`, `key` and the headers become fields; a header with the name of one of these
- * two fields would come back as something else and is refused. Pure. */
+ * that in its id. Pure. */
 #ifndef BUS_REDIS_ENTRY_H
 #define BUS_REDIS_ENTRY_H
 
@@ -52,12 +49,5 @@ struct redis_entry *entry_copy(const struct redis_entry *e);
 struct wsbus_message *entry_message(const struct redis_entry *e, const struct redis_rule *rule);
 /* The value of its key field; p is NULL if it has none. */
 struct span entry_key(const struct redis_entry *e, const struct redis_rule *rule);
-
-/* The arguments of XADD behind the id, for a publish: how many were put at `ret`, which has room for
- * entry_arguments_max(); they point into `p` and `rule`. -1 with one sentence in *ret_words: a
- * header cannot be stored. */
-size_t entry_arguments_max(const struct wsbus_publish *p);
-int entry_arguments(const struct wsbus_publish *p, const struct redis_rule *rule, struct span *ret,
-                    const char **ret_words);
 
 #endif

@@ -169,41 +169,6 @@ static void many_fields_do_not_cost_their_square(void **state)
     free(fields);
 }
 
-/* ---- publishing ------------------------------------------------------------------------------ */
-
-static void becomes_fields(void **state)
-{
-    const struct wsbus_header headers[] = {{"h1", "v1", 2, 2}, {"h2", "", 2, 0}};
-    struct wsbus_publish p = {.payload = "body", .payload_len = 4, .key = "", .key_len = 0};
-    static const char *const expected[] = {"data", "body", "key", "", "h1", "v1", "h2", ""};
-    struct span got[8];
-    const char *words = NULL;
-    (void)state;
-    p.headers = headers;
-    p.header_count = 2;
-    assert_int_equal(entry_arguments_max(&p), 8);
-    assert_int_equal(entry_arguments(&p, &plain, got, &words), 8);
-    for (int i = 0; i < 8; i++)
-        assert_true(span_eq(got[i], span_str(expected[i])));
-    p.key = NULL;
-    assert_int_equal(entry_arguments(&p, &plain, got, &words), 6);
-    assert_null(words);
-}
-
-static void a_header_named_like_a_field_is_refused(void **state)
-{
-    const struct wsbus_header headers[] = {{"data", "v", 4, 1}, {"key", "v", 3, 1}};
-    struct wsbus_publish p = {.payload = "x", .payload_len = 1, .header_count = 1};
-    struct span got[6];
-    (void)state;
-    for (int i = 0; i < 2; i++) {
-        const char *words = NULL;
-        p.headers = &headers[i];
-        assert_int_equal(entry_arguments(&p, &plain, got, &words), -1);
-        assert_non_null(words);
-    }
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -215,8 +180,6 @@ int main(void)
         cmocka_unit_test(times_beyond_the_clock),
         cmocka_unit_test(what_is_no_entry),
         cmocka_unit_test(many_fields_do_not_cost_their_square),
-        cmocka_unit_test(becomes_fields),
-        cmocka_unit_test(a_header_named_like_a_field_is_refused),
     };
     return cmocka_run_group_tests_name("redis_entry", tests, NULL, NULL);
 }
