@@ -22,6 +22,7 @@ enum option {
     CONNECT_TIMEOUT,
     PUBLISH_TIMEOUT,
     QUEUE_BYTES,
+    STREAM_CONNECTIONS,
 };
 
 const struct wsbus_option redis_options[] = {
@@ -84,6 +85,13 @@ const struct wsbus_option redis_options[] = {
                      .max = INT64_C(1) << 40,
                      .help = "Bytes of published messages that wait or are not answered yet, at "
                              "most."},
+    [STREAM_CONNECTIONS] = {.name = "stream_connections",
+                            .type = WSBUS_INT,
+                            .fallback = "64",
+                            .min = 1,
+                            .max = 10000,
+                            .help = "Connections that follow streams, at most; each carries up to "
+                                    "256 streams, beyond that subscriptions are refused."},
     {.name = NULL},
 };
 
@@ -218,6 +226,7 @@ struct redis_config *redis_config_new(const struct wsbus_value *values, char *er
     c->connect_timeout = (uint64_t)values[CONNECT_TIMEOUT].number;
     c->publish_timeout = (uint64_t)values[PUBLISH_TIMEOUT].number;
     c->queue_bytes = (size_t)values[QUEUE_BYTES].number;
+    c->stream_connections = (unsigned)values[STREAM_CONNECTIONS].number;
     int rc = take_url(c, values, &tls, err, err_size);
     if (rc == 0) rc = take_login(c, values, err, err_size);
     if (rc == 0) rc = tls ? take_tls(c, values, err, err_size) : refuse_tls(values, err, err_size);

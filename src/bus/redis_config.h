@@ -22,13 +22,14 @@ struct redis_config {
     uint16_t port;
     char *user, *password; /* or NULL */
     unsigned database;
-    struct redis_tls *tls;    /* NULL: plain text */
-    bool tls_verify;          /* false: the server's certificate is not looked at */
-    uint64_t timeout;         /* ms without a sign of life */
-    uint64_t connect_timeout; /* ms until a new connection is ready */
-    uint64_t publish_timeout; /* ms that a publish may wait for its answer */
-    size_t queue_bytes;       /* of publishes that wait or are not answered */
-    char *where;              /* "host:port" or the path, for words to people; no secrets */
+    struct redis_tls *tls;       /* NULL: plain text */
+    bool tls_verify;             /* false: the server's certificate is not looked at */
+    uint64_t timeout;            /* ms without a sign of life */
+    uint64_t connect_timeout;    /* ms until a new connection is ready */
+    uint64_t publish_timeout;    /* ms that a publish may wait for its answer */
+    size_t queue_bytes;          /* of publishes that wait or are not answered */
+    unsigned stream_connections; /* that follow streams, at most */
+    char *where;                 /* "host:port" or the path, for words to people; no secrets */
 };
 
 extern const struct wsbus_option redis_options[];
