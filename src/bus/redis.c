@@ -11,6 +11,7 @@
 #include "bus/redis_link.h"
 #include "bus/redis_publish.h"
 #include "bus/redis_pubsub.h"
+#include "bus/redis_stream.h"
 #include "bus/registry.h"
 
 struct redis {
@@ -19,6 +20,8 @@ struct redis {
     struct redis_link *commands;
     struct redis_publish *publish;
     struct redis_pubsub *pubsub;
+    struct redis_tail *tail;
+    struct redis_past *past;
     struct wsbus_timer *end; /* frees it all, outside of whatever found out that it is time */
 };
 
@@ -43,13 +46,17 @@ static const struct link_ops link_ops = {.up = on_up, .down = on_down};
 static void redis_subscribe(void *bus, uint64_t feed, const struct wsbus_topic *topic)
 {
     struct redis *b = bus;
-    pubsub_subscribe(b->pubsub, feed, topic);
+    if (redis_rule(topic->rule).stream)
+        tail_subscribe(b->tail, feed, topic);
+    else
+        pubsub_subscribe(b->pubsub, feed, topic);
 }
 
 static void redis_unsubscribe(void *bus, uint64_t feed)
 {
     struct redis *b = bus;
-    if (!pubsub_unsubscribe(b->pubsub, feed)) b->host->unsubscribed(b->host, feed);
+    if (!pubsub_unsubscribe(b->pubsub, feed) && !tail_unsubscribe(b->tail, feed))
+        b->host->unsubscribed(b->host, feed);
 }
 
 static void redis_publish(void *bus, uint64_t token, const struct wsbus_publish *message)
@@ -58,12 +65,25 @@ static void redis_publish(void *bus, uint64_t token, const struct wsbus_publish 
     publish_send(b->publish, token, message);
 }
 
+static void redis_locate(void *bus, uint64_t token, const struct wsbus_locate *l)
+{
+    struct redis *b = bus;
+    past_locate(b->past, token, l);
+}
+
+static void redis_read(void *bus, uint64_t token, const struct wsbus_read *r)
+{
+    struct redis *b = bus;
+    past_read(b->past, token, r);
+}
+
 static void redis_stats(void *bus, void (*fn)(void *arg, const char *name, int64_t value),
                         void *arg)
 {
     const struct redis *b = bus;
     struct link_figures commands = link_figures(b->commands);
     struct redis_pubsub_figures pubsub = pubsub_figures(b->pubsub);
+    struct tail_figures tail = tail_figures(b->tail);
     fn(arg, "commands_total", (int64_t)commands.commands);
     fn(arg, "connections_total", (int64_t)(commands.connections + pubsub.link.connections));
     fn(arg, "publishes_pending", (int64_t)publish_pending(b->publish));
@@ -71,6 +91,9 @@ static void redis_stats(void *bus, void (*fn)(void *arg, const char *name, int64
     fn(arg, "pubsub_channels", (int64_t)pubsub.channels);
     fn(arg, "pubsub_feeds", (int64_t)pubsub.feeds);
     fn(arg, "pubsub_messages_total", (int64_t)pubsub.messages);
+    fn(arg, "streams", (int64_t)tail.streams);
+    fn(arg, "stream_feeds", (int64_t)tail.feeds);
+    fn(arg, "stream_connections", (int64_t)tail.connections);
 }
 
 /* ---- life cycle --------------------------------------------------------------------------- */
@@ -82,6 +105,8 @@ static void on_end(void *arg)
     link_stop(b->commands);
     publish_free(b->publish);
     pubsub_free(b->pubsub);
+    tail_free(b->tail);
+    past_free(b->past);
     link_free(b->commands);
     redis_config_free(b->config);
     host->timer_free(b->end);
@@ -113,6 +138,8 @@ static void *redis_open(const struct wsbus_host *host, const struct wsbus_value 
     b->commands = link_new(&spec);
     b->publish = publish_new(host, config, b->commands);
     b->pubsub = pubsub_new(host, config);
+    b->tail = tail_new(host, config, b->commands);
+    b->past = past_new(host, config);
     b->end = host->timer(host, on_end, b);
     link_start(b->commands);
     return b;
@@ -128,6 +155,8 @@ static void redis_close(void *bus, uint64_t deadline_ms)
 {
     struct redis *b = bus;
     pubsub_stop(b->pubsub);
+    tail_stop(b->tail);
+    past_stop(b->past);
     publish_drain(b->publish, deadline_ms, on_drained, b);
 }
 
@@ -135,21 +164,25 @@ static void redis_close(void *bus, uint64_t deadline_ms)
 
 static unsigned redis_caps(const struct wsbus_value *rule)
 {
-    (void)rule;
-    return 0;
+    if (!redis_rule(rule).stream) return 0;
+    return WSBUS_CAP_LOG | WSBUS_CAP_TIME | WSBUS_CAP_KEY | WSBUS_CAP_HEADERS | WSBUS_CAP_ACK;
 }
 
 const struct wsbus_backend backend_redis = {
     .name = "redis",
-    .help = "Pub/sub channels of a Redis server.",
+    .help = "Pub/sub channels and streams of a Redis server.",
     .options = redis_options,
     .rule_options = redis_rule_options,
     .caps = redis_caps,
+    .pos_parse = redis_pos_parse,
+    .pos_format = redis_pos_format,
     .check = redis_config_check,
     .open = redis_open,
     .subscribe = redis_subscribe,
     .unsubscribe = redis_unsubscribe,
     .publish = redis_publish,
+    .locate = redis_locate,
+    .read = redis_read,
     .stats = redis_stats,
     .close = redis_close,
 };

@@ -95,7 +95,7 @@ const struct wsbus_option redis_options[] = {
     {.name = NULL},
 };
 
-static const char *const kinds[] = {"pubsub", NULL};
+static const char *const kinds[] = {"pubsub", "stream", NULL};
 
 const struct wsbus_option redis_rule_options[] = {
     [REDIS_RULE_KIND] = {.name = "kind",

@@ -25,6 +25,11 @@ struct contract_fixture {
     const struct wsbus_value *(*values)(void);
     /* The options of an instance that keeps about `keep` messages of a topic. NULL: it cannot. */
     const struct wsbus_value *(*values_short)(unsigned keep);
+    /* Or: trims a topic to its newest `keep` messages, there and then. NULL: it cannot. */
+    void (*shorten)(const char *topic, unsigned keep);
+    /* A cursor at a message that is gone itself may count as lost, though nothing after it is: ids
+     * have holes, and the bus cannot tell whether one is of a message that was trimmed. */
+    bool doubts;
 };
 
 /* Runs all cases; the exit code of main(). */
