@@ -19,6 +19,7 @@ struct channel {
     struct map_node node; /* by name */
     struct list queue;    /* in WANTED: `wanted` or `alone`; in PARTING: `parting` */
     struct list feeds;
+    size_t count; /* of its feeds, also of those that a turn has taken off the list */
     enum channel_state state;
     bool alone; /* to be asked for by itself, to find out which one is refused */
     size_t name_len;
@@ -103,6 +104,7 @@ static struct feed *find_feed(const struct redis_pubsub *p, uint64_t token)
 
 static void drop_feed(struct redis_pubsub *p, struct feed *f)
 {
+    f->channel->count--;
     list_del(&f->of_channel);
     map_remove(&p->feeds, &f->node);
     free(f);
@@ -193,14 +195,14 @@ static void ask_if_idle(struct redis_pubsub *p)
 static void turned_on(struct redis_pubsub *p, struct channel *c)
 {
     c->alone = false;
-    put_on_list(p, c, list_empty(&c->feeds) ? PARTING : ON);
+    put_on_list(p, c, c->count == 0 ? PARTING : ON);
     confirm_all(p, c);
 }
 
 /* It is not subscribed now. */
 static void left(struct redis_pubsub *p, struct channel *c)
 {
-    if (list_empty(&c->feeds))
+    if (c->count == 0)
         drop_channel(p, c);
     else
         put_on_list(p, c, WANTED);
@@ -213,7 +215,7 @@ static void refused(struct redis_pubsub *p, struct channel *c, const struct redi
     struct list turn;
     list_init(&turn);
     list_move(&turn, &c->feeds);
-    drop_channel(p, c);
+    map_remove(&p->channels, &c->node); /* a feed that comes from inside finds another */
     struct list *n;
     while ((n = list_pop(&turn))) {
         struct feed *f = LIST_ITEM(n, struct feed, of_channel);
@@ -225,6 +227,7 @@ static void refused(struct redis_pubsub *p, struct channel *c, const struct redi
         else
             p->host->subscribed(p->host, token, &a, NULL);
     }
+    free(c);
 }
 
 static void batch_refused(struct redis_pubsub *p, struct batch *b, const struct redisReply *error)
@@ -370,6 +373,7 @@ void pubsub_subscribe(struct redis_pubsub *p, uint64_t token, const struct wsbus
     f->channel = c;
     map_insert(&p->feeds, &f->node, hash_u64(token));
     list_append(&c->feeds, &f->of_channel);
+    c->count++;
     if (c->state == PARTING) put_on_list(p, c, ON);
     if (c->state == ON) confirm(p, f);
     link_start(p->link);
@@ -382,9 +386,9 @@ bool pubsub_unsubscribe(struct redis_pubsub *p, uint64_t token)
     if (!f) return false;
     struct channel *c = f->channel;
     drop_feed(p, f);
-    if (list_empty(&c->feeds) && c->state == WANTED)
+    if (c->count == 0 && c->state == WANTED)
         drop_channel(p, c);
-    else if (list_empty(&c->feeds) && c->state == ON)
+    else if (c->count == 0 && c->state == ON)
         put_on_list(p, c, PARTING);
     p->host->unsubscribed(p->host, token);
     ask_if_idle(p);

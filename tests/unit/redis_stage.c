@@ -276,8 +276,8 @@ static long number_after(const struct buf *b, size_t *at, char mark)
     return n;
 }
 
-/* The first whole command as text on the heap; NULL: there is none yet. */
-static char *take_command(struct buf *in)
+/* The first whole command as text on the heap, and its length; NULL: there is none yet. */
+static char *find_command(const struct buf *in, size_t *ret_length, unsigned *ret_words)
 {
     size_t at = 0;
     long words = number_after(in, &at, '*');
@@ -294,8 +294,8 @@ static char *take_command(struct buf *in)
         buf_append(&text, in->p + at, (size_t)n);
         at += (size_t)n + 2;
     }
-    memmove(in->p, in->p + at, in->n - at);
-    in->n -= at;
+    *ret_length = at;
+    *ret_words = (unsigned)words;
     return buf_steal(&text);
 }
 
@@ -307,17 +307,55 @@ static void take_bytes(struct stage_client *c)
         buf_append(&c->in, piece, (size_t)n);
 }
 
-void stage_expect(struct stage *r, struct stage_client *c, const char *command)
+/* Turns until there is one. */
+static char *wait_command(struct stage *r, struct stage_client *c, const char *wanted,
+                          size_t *ret_length, unsigned *ret_words)
 {
     uint64_t end = real_ms() + PATIENCE_MS;
     char *got;
-    while (!(got = take_command(&c->in))) {
-        if (real_ms() > end) fail_msg("no command comes where \"%s\" should", command);
+    while (!(got = find_command(&c->in, ret_length, ret_words))) {
+        if (real_ms() > end) fail_msg("no command comes where \"%s\" should", wanted);
         turn(r, 1);
         take_bytes(c);
     }
+    return got;
+}
+
+static void remove_command(struct stage_client *c, size_t length)
+{
+    memmove(c->in.p, c->in.p + length, c->in.n - length);
+    c->in.n -= length;
+}
+
+void stage_expect(struct stage *r, struct stage_client *c, const char *command)
+{
+    size_t length;
+    unsigned words;
+    char *got = wait_command(r, c, command, &length, &words);
     assert_string_equal(got, command);
     free(got);
+    remove_command(c, length);
+}
+
+unsigned stage_expect_words(struct stage *r, struct stage_client *c, const char *first)
+{
+    size_t length;
+    unsigned words;
+    char *got = wait_command(r, c, first, &length, &words);
+    assert_memory_equal(got, first, strlen(first));
+    free(got);
+    remove_command(c, length);
+    return words;
+}
+
+bool stage_peek(struct stage *r, struct stage_client *c, const char *command)
+{
+    size_t length;
+    unsigned words;
+    char *got = wait_command(r, c, command, &length, &words);
+    bool same = strcmp(got, command) == 0;
+    free(got);
+    return same;
 }
 
 void stage_expect_nothing(struct stage *r, struct stage_client *c)
@@ -348,19 +386,10 @@ void stage_hang_up(struct stage *r, struct stage_client *c)
 struct stage_client stage_greet(struct stage *r)
 {
     struct stage_client c = stage_accept(r);
-    uint64_t end = real_ms() + PATIENCE_MS;
-    for (int replies = 0; replies < 2;) {
-        if (real_ms() > end) fail_msg("no greeting comes");
-        char *got = take_command(&c.in);
-        if (got) {
-            stage_say(r, &c, strcmp(got, "PING") == 0 ? "+PONG\r\n" : "+OK\r\n");
-            free(got);
-            replies++;
-        } else {
-            turn(r, 1);
-            take_bytes(&c);
-        }
-    }
+    stage_expect_words(r, &c, "CLIENT SETNAME");
+    stage_say(r, &c, "+OK\r\n");
+    stage_expect(r, &c, "PING");
+    stage_say(r, &c, "+PONG\r\n");
     return c;
 }
 

@@ -50,7 +50,11 @@ struct stage_client stage_accept(struct stage *r);
 struct stage_client stage_greet(struct stage *r);
 /* Turns until a command is there, which must be this one. */
 void stage_expect(struct stage *r, struct stage_client *c, const char *command);
-/* Like it, without a wait: nothing has come after some turns. */
+/* Like it, for a command that begins with this word: how many words it has. */
+unsigned stage_expect_words(struct stage *r, struct stage_client *c, const char *first);
+/* Turns until a command is there: is it this one? It stays where it is. */
+bool stage_peek(struct stage *r, struct stage_client *c, const char *command);
+/* Nothing has come after some turns. */
 void stage_expect_nothing(struct stage *r, struct stage_client *c);
 void stage_say(struct stage *r, struct stage_client *c, const char *raw);
 void stage_hang_up(struct stage *r, struct stage_client *c);
