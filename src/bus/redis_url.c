@@ -134,6 +134,8 @@ static int read_database(struct reader *r, struct span s)
 static int read_query(struct reader *r, struct span s, bool has_path)
 {
     const char *end = s.p + s.n;
+    if (memchr(s.p, '@', s.n))
+        return refuse(r, "a \"?\" in the password of the URL must be written %%3F");
     for (const char *p = s.p; p < end;) {
         const char *stop = memchr(p, '&', (size_t)(end - p));
         if (!stop) stop = end;
