@@ -134,13 +134,15 @@ static size_t count_below(const struct wsbus_pos *held, size_t count, const stru
     return n;
 }
 
-/* The mark at `beyond`; of the entries that were removed so far, `below` are behind it. */
-static struct redis_mark mark_at(const struct redis_info *i, struct wsbus_pos beyond, size_t below)
+/* The mark at `beyond`. Of the entries that were removed, those held that are gone lie behind it; if
+ * more than these may lie there, because all that is held is gone, it is not known how many. */
+static struct redis_mark mark_at(const struct redis_info *i, struct wsbus_pos beyond, size_t below,
+                                 bool all_below)
 {
-    struct redis_mark mark = {.at = beyond, .counted = i->counted};
+    struct redis_mark mark = {.at = beyond, .counted = i->counted && !all_below};
     uint64_t removed = i->added - i->length;
 
-    if (i->counted) mark.added = removed > below ? removed - below : 0;
+    if (mark.counted) mark.added = removed > below ? removed - below : 0;
     return mark;
 }
 
@@ -166,6 +168,6 @@ enum redis_verdict info_judge(const struct redis_info *i, const struct redis_mar
      * must be all that was added since. */
     if (counted && i->added >= mark->added && i->added - mark->added == i->length + below)
         return VERDICT_WHOLE;
-    *ret_beyond = mark_at(i, beyond, below);
+    *ret_beyond = mark_at(i, beyond, below, count > 0 && below == count);
     return VERDICT_TRIMMED;
 }
