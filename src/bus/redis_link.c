@@ -395,7 +395,9 @@ static void receive(struct redis_link *l)
     for (size_t got = 0; got < READ_TURN;) {
         size_t n = sizeof(piece);
         enum wire_step step = redis_wire_read(&l->wire, piece, &n);
-        if (step == WIRE_FAILED) doom(l, "%s: %s", where(l), l->wire.words);
+        if (step == WIRE_FAILED)
+            doom(l, "%s: %s%s", where(l), l->wire.words,
+                 l->state == LINK_GREETING && !l->wire.tls ? " (is it rediss://, with TLS?)" : "");
         l->reading_writes = step == WIRE_WANTS_WRITE;
         if (l->reading_writes) want_write(l);
         if (step != WIRE_OK) return;

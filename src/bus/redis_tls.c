@@ -164,8 +164,11 @@ static void put_words(struct tls_stream *s, int error, int number)
     size_t size = sizeof(s->words);
     long verdict = SSL_get_verify_result(s->ssl);
     if (s->tls->verify && verdict != X509_V_OK && !SSL_is_init_finished(s->ssl))
-        snprintf(s->words, size, "TLS: the certificate is not one of %s: %s", s->tls->name,
+        snprintf(s->words, size, "TLS: the certificate is not accepted for %s: %s", s->tls->name,
                  X509_verify_cert_error_string(verdict));
+    else if (ERR_GET_REASON(ERR_peek_error()) == SSL_R_WRONG_VERSION_NUMBER)
+        snprintf(s->words, size,
+                 "TLS: the server answers in plain text, or not at all as TLS does");
     else if (ERR_peek_error())
         snprintf(s->words, size, "TLS: %s", reason());
     else if (error == SSL_ERROR_SYSCALL && number)

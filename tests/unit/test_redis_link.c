@@ -327,7 +327,7 @@ static void nonsense_ends_the_connection(void **state)
         "*2147483647\r\n",
         "$-5\r\n",
         ",1.5\r\n",
-        "*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n",
+        "*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n:1\r\n",
     };
     struct bench b;
     begin(&b);

@@ -151,7 +151,7 @@ static void names_are_checked(void **state)
     spec.name = "::1";
     check(&b, &spec, NULL);
     spec.name = "other.test";
-    check(&b, &spec, "not one of other.test: hostname mismatch");
+    check(&b, &spec, "not accepted for other.test: hostname mismatch");
     spec.name = "127.0.0.2";
     check(&b, &spec, "IP address mismatch");
     spec.verify = false;
@@ -217,7 +217,7 @@ static void a_server_without_tls_is_told(void **state)
     static const char answer[] = "-ERR unknown command\r\n";
     assert_int_equal(write(b.fd[1], answer, sizeof(answer) - 1), sizeof(answer) - 1);
     assert_int_equal(tls_handshake(b.stream), TLS_FAILED);
-    assert_true(*tls_words(b.stream));
+    assert_non_null(strstr(tls_words(b.stream), "plain text"));
     close_both(&b);
     redis_tls_free(t);
     t = open_both(&b, &spec);
