@@ -30,6 +30,7 @@ struct redis {
 static void on_up(void *owner)
 {
     struct redis *b = owner;
+    pubsub_hasten(b->pubsub);
     b->host->state(b->host, true, b->config->where);
 }
 

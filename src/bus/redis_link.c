@@ -549,6 +549,11 @@ void link_start(struct redis_link *l)
     set_alarm(l, 0);
 }
 
+void link_hasten(struct redis_link *l)
+{
+    if (l->state == LINK_WAITING) set_alarm(l, random_u64() % BACKOFF_AT_ONCE);
+}
+
 void link_stop(struct redis_link *l)
 {
     tear_down(l, LINK_STOPPED);

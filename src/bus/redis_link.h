@@ -99,6 +99,8 @@ void link_stop(struct redis_link *l);
 /* Gives a connection up as lost and makes a new one, at once the first time; from the loop. Nothing
  * happens while there is none. */
 void link_restart(struct redis_link *l, const char *why);
+/* Somebody knows that the server is back: a link that waits for its next attempt makes it soon. */
+void link_hasten(struct redis_link *l);
 
 enum link_state link_state(const struct redis_link *l);
 bool link_ready(const struct redis_link *l);

@@ -395,6 +395,11 @@ bool pubsub_unsubscribe(struct redis_pubsub *p, uint64_t token)
     return true;
 }
 
+void pubsub_hasten(struct redis_pubsub *p)
+{
+    link_hasten(p->link);
+}
+
 struct redis_pubsub_figures pubsub_figures(const struct redis_pubsub *p)
 {
     return (struct redis_pubsub_figures){

@@ -38,6 +38,7 @@ struct redis_pubsub_figures {
 struct redis_pubsub *pubsub_new(const struct wsbus_host *host, const struct redis_config *config);
 void pubsub_subscribe(struct redis_pubsub *p, uint64_t feed, const struct wsbus_topic *topic);
 bool pubsub_unsubscribe(struct redis_pubsub *p, uint64_t feed); /* false: not one of its feeds */
+void pubsub_hasten(struct redis_pubsub *p); /* the server is back: link_hasten() */
 struct redis_pubsub_figures pubsub_figures(const struct redis_pubsub *p);
 /* Answers feeds that are not confirmed yet (WSBUS_UNAVAILABLE). No callback after it. */
 void pubsub_stop(struct redis_pubsub *p);

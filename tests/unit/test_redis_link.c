@@ -367,6 +367,26 @@ static void pauses_grow_and_have_an_end(void **state)
     end(&b);
 }
 
+static void a_pause_can_be_cut_short(void **state)
+{
+    (void)state;
+    struct bench b;
+    begin_with(&b, NULL, NULL);
+    link_start(b.link);
+    while (b.downs < 10)
+        stage_pass(&b.stage, 10);
+    stage_server_up(&b.stage);
+    link_hasten(b.link);
+    stage_pass(&b.stage, 50);
+    stage_turn(&b.stage);
+    assert_int_equal(link_state(b.link), LINK_GREETING);
+    struct stage_client c = stage_greet(&b.stage);
+    link_hasten(b.link);
+    assert_true(link_ready(b.link));
+    stage_hang_up(&b.stage, &c);
+    end(&b);
+}
+
 static void restarts_on_demand(void **state)
 {
     (void)state;
@@ -461,6 +481,7 @@ int main(void)
         cmocka_unit_test(a_login_that_takes_too_long_fails),
         cmocka_unit_test(nonsense_ends_the_connection),
         cmocka_unit_test(pauses_grow_and_have_an_end),
+        cmocka_unit_test(a_pause_can_be_cut_short),
         cmocka_unit_test(restarts_on_demand),
         cmocka_unit_test(stops_from_inside),
         cmocka_unit_test(a_look_up_may_outlive_its_link),
