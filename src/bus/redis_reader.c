@@ -21,18 +21,6 @@
 #define FIELD_COST 64 /* of an entry, beside its fields */
 #define QUEUE_BYTES (64 << 20)
 #define REST_MS 1000
-#define WAKE_FIRST_MS 5
-#define WAKE_MAX_MS 500
-#define BLOCK_UNWOKEN_MS 250 /* where CLIENT UNBLOCK is forbidden */
-
-struct wake {
-    struct link_call call;
-    struct reader *reader; /* NULL: gone */
-    uint64_t serial;       /* of the XREAD that is to end */
-};
-
-static void reader_read(struct reader *r);
-static void reader_wake(struct reader *r);
 
 /* The one place where a reader's state changes. */
 static void reader_state(struct reader *r, enum reader_state state)
@@ -98,7 +86,7 @@ static uint64_t read_block(const struct reader *r)
 {
     uint64_t block = r->tail->config->timeout * 2 / 5;
 
-    if (r->tail->unblock_denied && block > BLOCK_UNWOKEN_MS) return BLOCK_UNWOKEN_MS;
+    if (r->tail->unblock_denied && block > READER_UNWOKEN_MS) return READER_UNWOKEN_MS;
     return block;
 }
 
@@ -378,7 +366,7 @@ static void on_read(struct link_call *call, enum call_fate fate, const struct re
         reader_prove(r);
 }
 
-static void reader_read(struct reader *r)
+void reader_read(struct reader *r)
 {
     struct read_command *c;
     size_t count = 0;
@@ -403,76 +391,14 @@ static void reader_read(struct reader *r)
         put_text(c, redis_id_text(&s->mark.at, c->ids[count++]));
     }
     r->stale = false;
-    r->wake_after = WAKE_FIRST_MS;
+    r->wake_after = READER_WAKE_MS;
     r->serial++;
     reader_state(r, READER_WAITING);
     if (send_all(r, c, on_read) < 0) reader_state(r, READER_RESTING);
     free(c);
 }
 
-/* ---- waking it -------------------------------------------------------------------------------------- */
-
-static void unblock_is_denied(struct reader *r, const char *words)
-{
-    const struct wsbus_host *host = r->tail->host;
-
-    if (r->tail->unblock_denied) return;
-    r->tail->unblock_denied = true;
-    host->log(host, WSBUS_LOG_WARN,
-              "CLIENT UNBLOCK is refused (%s): a stream that is followed anew is heard of up to %d "
-              "ms late; allow the user +client|unblock and +client|id",
-              words, BLOCK_UNWOKEN_MS);
-}
-
-static void on_woken(struct link_call *call, enum call_fate fate, const struct redisReply *reply)
-{
-    struct wake *w = CONTAINER_OF(call, struct wake, call);
-    struct reader *r = w->reader;
-    uint64_t serial = w->serial;
-
-    free(w);
-    if (!r) return;
-    r->wake = NULL;
-    if (fate == CALL_ANSWERED && reply->type == REDIS_REPLY_ERROR) {
-        unblock_is_denied(r, reply->str);
-        return;
-    }
-    if (r->state != READER_WAITING || !r->stale) return;
-    if (fate == CALL_ANSWERED && r->serial != serial) {
-        reader_wake(r); /* another XREAD has been sent since, and a stream was added since that */
-        return;
-    }
-    if (fate == CALL_ANSWERED && reply->integer == 1) return;
-    /* It came before the XREAD that it was to end. */
-    r->tail->host->timer_set(r->again, r->wake_after);
-    if (r->wake_after < WAKE_MAX_MS) r->wake_after *= 2;
-}
-
-static void reader_wake(struct reader *r)
-{
-    char id[24];
-    const char *argv[] = {"CLIENT", "UNBLOCK", id};
-    size_t lens[] = {6, 7, 0};
-
-    if (link_cancel(r->link, &r->call)) {
-        reader_read(r);
-        return;
-    }
-    if (r->wake || r->tail->unblock_denied) return;
-    if (link_client_id(r->link) == 0) {
-        unblock_is_denied(r, "the number of the connection is not known");
-        return;
-    }
-    r->wake = mem_zero(sizeof *r->wake);
-    r->wake->call.done = on_woken;
-    r->wake->reader = r;
-    r->wake->serial = r->serial;
-    lens[2] = (size_t)snprintf(id, sizeof id, "%lld", link_client_id(r->link));
-    if (link_send(r->tail->commands, &r->wake->call, 3, argv, lens) == 0) return;
-    free(r->wake);
-    r->wake = NULL;
-    r->tail->host->timer_set(r->again, WAKE_MAX_MS);
-}
+/* ---- the connection ----------------------------------------------------------------------------------- */
 
 static void on_again(void *arg)
 {
@@ -484,13 +410,12 @@ static void on_again(void *arg)
         reader_wake(r);
 }
 
-/* ---- the connection ----------------------------------------------------------------------------------- */
-
-/* Before anything is read again: is each still the stream that it was? */
+/* Before anything is read again: is each still the stream that it was? And may it be woken? */
 static void on_up(void *owner)
 {
     struct reader *r = owner;
 
+    reader_rouse(r);
     reader_state(r, READER_CHECKING);
     for (struct list *n = r->streams.next; n != &r->streams; n = n->next)
         check(r, LIST_ITEM(n, struct tail_stream, of_reader));
@@ -602,8 +527,7 @@ void reader_tick(struct reader *r)
 void reader_stop(struct reader *r)
 {
     r->tail->host->timer_stop(r->again);
-    if (r->wake) r->wake->reader = NULL;
-    r->wake = NULL;
+    reader_unrouse(r);
     link_stop(r->link);
 }
 

@@ -10,7 +10,9 @@
 #include "bus/redis_info.h"
 #include "bus/redis_stream.h"
 
-#define READER_STREAMS 256 /* of one connection */
+#define READER_STREAMS 256    /* of one connection */
+#define READER_WAKE_MS 5      /* until CLIENT UNBLOCK is tried again, at first */
+#define READER_UNWOKEN_MS 250 /* of BLOCK, where CLIENT UNBLOCK is forbidden */
 
 struct reader;
 struct wake;
@@ -135,7 +137,14 @@ struct reader *reader_for(struct redis_tail *t);
 void reader_add(struct reader *r, struct tail_stream *s);
 void reader_remove(struct tail_stream *s); /* from its reader; what is held is dropped */
 void reader_tick(struct reader *r);        /* once a second; may free it */
+void reader_read(struct reader *r);        /* sends the next XREAD */
 void reader_stop(struct reader *r);
 void reader_free(struct reader *r); /* outside of callbacks of its link */
+
+/* redis_wake.c */
+void reader_wake(struct reader *r); /* its XREAD lacks a stream: send another one soon */
+void reader_rouse(
+    struct reader *r); /* CLIENT UNBLOCK, which does no harm if it waits for nothing */
+void reader_unrouse(struct reader *r); /* it ends: forget what is under way */
 
 #endif
