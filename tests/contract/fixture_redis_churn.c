@@ -3,7 +3,6 @@
  *
  * What each of them got is compared with what the server has (or, where it trims, with what it has
  * said it stored): in order, each once, and none missing that no gap speaks of. */
-#include <pthread.h>
 #include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -13,7 +12,6 @@
 #include <string.h>
 
 #include <cmocka.h>
-#include <hiredis/hiredis.h>
 
 #include "base/clock.h"
 #include "base/mem.h"
@@ -22,129 +20,42 @@
 #include "bus/registry.h"
 #include "bus/thread.h"
 #include "protocol/cursor.h"
+#include "redis_load.h"
 #include "redis_server.h"
 #include "redis_values.h"
 
-#define STREAMS 12
 #define QUIET 300 /* streams with nothing in them, so that there is more than one connection */
-#define PRODUCERS 3
-#define BATCH 40 /* entries */
 #define WATCHERS_MAX 4000
 #define STEP_MS 4
 #define PATIENCE_MS 30000
 
-struct ids {
-    struct wsbus_pos *pos;
-    size_t count, size;
-};
-
-static void ids_add(struct ids *l, struct wsbus_pos pos)
-{
-    if (l->count == l->size) {
-        l->size = l->size ? l->size * 2 : 64;
-        l->pos = mem_grow(l->pos, l->size * sizeof *l->pos);
-    }
-    l->pos[l->count++] = pos;
-}
-
-/* ---- the server and who writes to it ---------------------------------------------------------- */
+/* ---- the server --------------------------------------------------------------------------------- */
 
 static struct redis_server *server;
 static struct wsbus_value *options, *rules[2];
-static unsigned maxlen; /* of XADD; 0: none */
-static atomic_bool going;
-static struct ids stored[STREAMS]; /* from the producers' own replies */
-static pthread_mutex_t stored_lock = PTHREAD_MUTEX_INITIALIZER;
-
-static redisContext *dial(void)
-{
-    redisContext *c = redisConnectUnix(redis_server_url(server) + strlen("redis+unix://"));
-    redisReply *r;
-
-    if (!c || c->err) abort();
-    r = redisCommand(c, "AUTH writer pw"); /* connections of the default user are cut */
-    freeReplyObject(r);
-    return c;
-}
-
-static struct wsbus_pos id_of(const redisReply *r)
-{
-    struct wsbus_pos pos = {0};
-
-    if (!r || r->type != REDIS_REPLY_STRING || redis_pos_parse(r->str, r->len, &pos) < 0) abort();
-    return pos;
-}
-
-static void produce_batch(redisContext *c, unsigned *seed)
-{
-    unsigned streams[BATCH];
-
-    for (unsigned i = 0; i < BATCH; i++) {
-        streams[i] = (unsigned)rand_r(seed) % STREAMS;
-        streams[i] = streams[i] % 4 ? streams[i] : 0; /* some are busier */
-        if (maxlen)
-            redisAppendCommand(c, "XADD s%u MAXLEN ~ %u * data %u", streams[i], maxlen, i);
-        else
-            redisAppendCommand(c, "XADD s%u * %s %u", streams[i], i % 3 ? "data" : "other", i);
-    }
-    for (unsigned i = 0; i < BATCH; i++) {
-        void *r = NULL;
-        if (redisGetReply(c, &r) != REDIS_OK) abort();
-        pthread_mutex_lock(&stored_lock);
-        ids_add(&stored[streams[i]], id_of(r));
-        pthread_mutex_unlock(&stored_lock);
-        freeReplyObject(r);
-    }
-}
-
-static void *produce(void *arg)
-{
-    unsigned own_seed = (unsigned)(uintptr_t)arg;
-    redisContext *c = dial();
-
-    while (atomic_load(&going))
-        produce_batch(c, &own_seed);
-    redisFree(c);
-    return NULL;
-}
-
-/* Waits by a command that blocks. */
-static void pause_for(redisContext *c, const char *seconds)
-{
-    freeReplyObject(redisCommand(c, "BLPOP nothing %s", seconds));
-}
 
 /* Cuts every 50 ms, and then a while in which the connections come back. */
 static void kill_all(void)
 {
     int rounds = getenv("TEST_FULL") ? 8 : 2;
-    redisContext *c = dial();
+    redisContext *c = load_dial(server);
 
     for (int round = 0; round < rounds; round++) {
-        pause_for(c, "0.6");
+        load_pause(c, "0.6");
         for (int i = 0; i < 4; i++) {
             freeReplyObject(redisCommand(c, "CLIENT KILL USER default"));
-            pause_for(c, "0.05");
+            load_pause(c, "0.05");
         }
     }
-    pause_for(c, "0.4");
+    load_pause(c, "0.4");
     redisFree(c);
-}
-
-static int by_pos(const void *a, const void *b)
-{
-    return pos_compare(a, b);
 }
 
 static int group_setup(void **state)
 {
-    char reply[64];
-
     (void)state;
     server = redis_server_start(false);
     if (!server) return -1;
-    if (redis_server_ask(server, "ACL SETUSER writer on >pw ~* &* +@all", reply, sizeof reply) < 0)
-        return -1;
     options = redis_values(redis_options);
     redis_value(redis_options, options, "url")->string = redis_server_url(server);
     for (int i = 0; i < 2; i++) {
@@ -397,9 +308,10 @@ static void step(void *arg)
     (void)arg;
     if (!bus_thread_instance(thread) || atomic_load(&winding_down)) return;
     if (all_count < WATCHERS_MAX - 2) {
-        if (atomic_load(&live) < 60) listener_new(WATCHER, 's', (unsigned)rand_r(&seed) % STREAMS);
+        if (atomic_load(&live) < 60)
+            listener_new(WATCHER, 's', (unsigned)rand_r(&seed) % LOAD_STREAMS);
         if (atomic_load(&travelling) < 20)
-            listener_new(TRAVELLER, 's', (unsigned)rand_r(&seed) % STREAMS);
+            listener_new(TRAVELLER, 's', (unsigned)rand_r(&seed) % LOAD_STREAMS);
     }
     if (rand_r(&seed) % 3 == 0) {
         struct listener *l = all[(unsigned)rand_r(&seed) % all_count];
@@ -411,10 +323,10 @@ static void step(void *arg)
 static void begin(void *arg)
 {
     (void)arg;
-    for (unsigned i = 0; i < STREAMS; i++)
+    for (unsigned i = 0; i < LOAD_STREAMS; i++)
         listener_new(WATCHER, 's', i);
     for (unsigned i = 0; i < QUIET; i++)
-        listener_new(WATCHER, 'q', i + STREAMS);
+        listener_new(WATCHER, 'q', i + LOAD_STREAMS);
     step_timer = host->timer(host, step, NULL);
     step(NULL);
 }
@@ -432,23 +344,6 @@ static const struct wsbus_host sink = {
 
 /* ---- the checker --------------------------------------------------------------------------------- */
 
-static struct ids truth[STREAMS];
-
-/* The index of the first id after a place. */
-static size_t after(const struct ids *l, const struct wsbus_pos *pos)
-{
-    size_t low = 0, high = l->count;
-
-    while (low < high) {
-        size_t mid = low + (high - low) / 2;
-        if (pos_compare(&l->pos[mid], pos) <= 0)
-            low = mid + 1;
-        else
-            high = mid;
-    }
-    return low;
-}
-
 static void tell_difference(const struct listener *l, size_t i, const struct wsbus_pos *expected)
 {
     char before[REDIS_ID_MAX], got[REDIS_ID_MAX], wanted[REDIS_ID_MAX];
@@ -463,12 +358,12 @@ static void tell_difference(const struct listener *l, size_t i, const struct wsb
 /* Walks what it got along what there was. */
 static void check_listener(const struct listener *l, bool finished, size_t *ret_false_gaps)
 {
-    const struct ids *all_ids = &truth[l->stream];
-    size_t at = after(all_ids, &l->start), hole = 0;
+    const struct ids *all_ids = load_stored(l->stream);
+    size_t at = ids_after(all_ids, &l->start), hole = 0;
 
     for (size_t i = 0; i <= l->got.count; i++) {
         for (; hole < l->hole_count && l->holes[hole].index == i; hole++) {
-            size_t beyond = after(all_ids, &l->holes[hole].until);
+            size_t beyond = ids_after(all_ids, &l->holes[hole].until);
             if (beyond <= at) ++*ret_false_gaps;
             if (beyond > at) at = beyond;
         }
@@ -477,7 +372,7 @@ static void check_listener(const struct listener *l, bool finished, size_t *ret_
             tell_difference(l, i, at < all_ids->count ? &all_ids->pos[at] : NULL);
         at++;
     }
-    if (finished && at != (l->kind == TRAVELLER ? after(all_ids, &l->end) : all_ids->count))
+    if (finished && at != (l->kind == TRAVELLER ? ids_after(all_ids, &l->end) : all_ids->count))
         fail_msg("%s: %zu of %zu", l->name, at, all_ids->count);
 }
 
@@ -488,9 +383,9 @@ static bool have_all(void)
     for (size_t i = 0; i < all_count && done; i++) {
         const struct listener *l = all[i];
         struct wsbus_pos at;
-        if (l->kind == TRAVELLER || l->stage != LIVE || l->stream >= STREAMS) continue;
+        if (l->kind == TRAVELLER || l->stage != LIVE || l->stream >= LOAD_STREAMS) continue;
         at = l->at;
-        done = after(&truth[l->stream], &at) == truth[l->stream].count;
+        done = ids_after(load_stored(l->stream), &at) == load_stored(l->stream)->count;
     }
     return done;
 }
@@ -507,32 +402,12 @@ static void look(void *arg)
 static void wait_for_all(void)
 {
     uint64_t end = clock_ticks() + PATIENCE_MS;
-    redisContext *c = dial();
+    redisContext *c = load_dial(server);
 
     while (!atomic_load(&complete) && clock_ticks() < end) {
         atomic_store(&looked, false);
         host->post(host, look, NULL);
-        pause_for(c, "0.02");
-    }
-    redisFree(c);
-}
-
-static void read_truth(void)
-{
-    redisContext *c = dial();
-
-    for (unsigned s = 0; s < STREAMS; s++) {
-        redisReply *r;
-        qsort(stored[s].pos, stored[s].count, sizeof *stored[s].pos, by_pos);
-        truth[s] = stored[s];
-        if (maxlen) continue;
-        r = redisCommand(c, "XRANGE s%u - +", s);
-        assert_int_equal(r->elements, stored[s].count);
-        for (size_t i = 0; i < r->elements; i++) {
-            struct wsbus_pos pos = id_of(r->element[i]->element[0]);
-            assert_int_equal(pos_compare(&pos, &stored[s].pos[i]), 0);
-        }
-        freeReplyObject(r);
+        load_pause(c, "0.02");
     }
     redisFree(c);
 }
@@ -563,32 +438,21 @@ static void forget(void)
         free(all[i]->holes);
         free(all[i]);
     }
-    for (unsigned s = 0; s < STREAMS; s++) {
-        free(stored[s].pos);
-        stored[s] = (struct ids){0};
-    }
+    load_forget();
 }
 
-static void churn(void)
+static void churn(unsigned maxlen)
 {
-    pthread_t producers[PRODUCERS];
     size_t false_gaps = 0, holes = 0, entries = 0, travellers = 0;
-    char reply[64];
 
-    redis_server_ask(server, "FLUSHALL", reply, sizeof reply);
+    load_start(server, maxlen);
     start_bus();
     while (!host)
         sched_yield();
     host->post(host, begin, NULL);
-    atomic_store(&going, true);
-    for (uintptr_t i = 0; i < PRODUCERS; i++)
-        pthread_create(&producers[i], NULL, produce, (void *)(i + 1));
     kill_all();
-    atomic_store(&going, false);
-    for (int i = 0; i < PRODUCERS; i++)
-        pthread_join(producers[i], NULL);
+    load_stop();
     atomic_store(&winding_down, true);
-    read_truth();
     wait_for_all();
     assert_true(atomic_load(&complete));
     bus_thread_stop(thread, 2000);
@@ -599,7 +463,7 @@ static void churn(void)
         holes += l->hole_count;
         entries += l->got.count;
         travellers += l->kind == TRAVELLER && l->got.count;
-        if (l->stream < STREAMS) check_listener(l, finished, &false_gaps);
+        if (l->stream < LOAD_STREAMS) check_listener(l, finished, &false_gaps);
     }
     print_message(
         "%zu listeners, %zu travellers, %zu entries, %zu gaps, %zu of them false, %u refused\n",
@@ -611,15 +475,13 @@ static void churn(void)
 static void nothing_is_missing_and_nothing_comes_twice(void **state)
 {
     (void)state;
-    maxlen = 0;
-    churn();
+    churn(0);
 }
 
 static void what_was_trimmed_is_told(void **state)
 {
     (void)state;
-    maxlen = 200;
-    churn();
+    churn(200);
 }
 
 int main(void)

@@ -177,151 +177,146 @@ static void where_a_stream_begins(void **state)
     is_id(&floor, "0-0");
 }
 
+static const struct {
+    struct row row;
+    const char *at;
+    int added; /* up to `at`; -1: not known */
+    const char *held[3];
+    enum redis_verdict verdict;
+    const char *beyond;
+    int beyond_added;
+} missed[] = {
+    {{"nothing new", 3, 3, "5-0", "9-0", "0-0"}, "9-0", 3, {0}, VERDICT_WHOLE, 0, 0},
+    {{"all new are there", 5, 5, "5-0", "12-0", "0-0"}, "9-0", 3, {"10-0"}, VERDICT_WHOLE, 0, 0},
+    {{"no key any more", -1, 0, 0, 0, 0}, "9-0", 3, {0}, VERDICT_WHOLE, 0, 0},
+    {{"no key yet", -1, 0, 0, 0, 0}, "0-0", 0, {0}, VERDICT_WHOLE, 0, 0},
+    {{"the first ever", 1, 1, "9-0", "9-0", "0-0"}, "0-0", 0, {"9-0"}, VERDICT_WHOLE, 0, 0},
+    {{"the last three are left of four", 3, 4, "6-0", "9-0", "0-0"},
+     "0-0",
+     0,
+     {"6-0"},
+     VERDICT_TRIMMED,
+     "5-18446744073709551615",
+     1},
+    {{"trimmed up to the mark", 1, 4, "10-0", "10-0", "0-0"},
+     "9-0",
+     3,
+     {"10-0"},
+     VERDICT_WHOLE,
+     0,
+     0},
+    {{"trimmed beyond the mark", 1, 5, "11-0", "11-0", "0-0"},
+     "9-0",
+     3,
+     {"11-0"},
+     VERDICT_TRIMMED,
+     "10-18446744073709551615",
+     4},
+    {{"trimmed beyond it, nothing held", 1, 5, "11-0", "11-0", "0-0"},
+     "9-0",
+     3,
+     {0},
+     VERDICT_TRIMMED,
+     "10-18446744073709551615",
+     4},
+    {{"held ones are gone already", 1, 6, "13-0", "13-0", "12-0"},
+     "9-0",
+     3,
+     {"11-0", "12-0"},
+     VERDICT_WHOLE,
+     0,
+     0},
+    {{"held ones are gone, and one before", 1, 7, "13-0", "13-0", "12-0"},
+     "9-0",
+     3,
+     {"11-0", "12-0"},
+     VERDICT_TRIMMED,
+     "10-18446744073709551615",
+     -1},
+    {{"a held one is gone, and one before", 2, 7, "12-0", "13-0", "0-0"},
+     "9-0",
+     3,
+     {"11-0", "12-0"},
+     VERDICT_TRIMMED,
+     "10-18446744073709551615",
+     4},
+    {{"all gone, after it was read", 0, 4, 0, "10-0", "10-0"},
+     "9-0",
+     3,
+     {"10-0"},
+     VERDICT_WHOLE,
+     0,
+     0},
+    {{"all gone, unread", 0, 5, 0, "11-0", "0-0"}, "9-0", 3, {0}, VERDICT_TRIMMED, "11-0", 5},
+    {{"follows at once", 1, -1, "9-1", "9-1", 0}, "9-0", -1, {"9-1"}, VERDICT_WHOLE, 0, 0},
+    {{"ends before the mark", 3, 3, "5-0", "8-0", "0-0"}, "9-0", 9, {0}, VERDICT_ANEW, 0, 0},
+    {{"another one, with smaller ids too", 3, 3, "5-0", "12-0", "0-0"},
+     "9-0",
+     5,
+     {0},
+     VERDICT_ANEW,
+     0,
+     0},
+    {{"another one, shorter", 2, 2, "20-0", "21-0", "0-0"},
+     "9-0",
+     5,
+     {"20-0"},
+     VERDICT_TRIMMED,
+     "19-18446744073709551615",
+     0},
+    {{"another one, longer", 9, 9, "20-0", "30-0", "0-0"},
+     "9-0",
+     5,
+     {"20-0"},
+     VERDICT_TRIMMED,
+     "19-18446744073709551615",
+     0},
+    {{"gone with what was held", -1, 0, 0, 0, 0},
+     "9-0",
+     3,
+     {"12-0"},
+     VERDICT_TRIMMED,
+     "11-18446744073709551615",
+     -1},
+    {{"gone, but nothing between", -1, 0, 0, 0, 0}, "9-0", 3, {"9-1"}, VERDICT_WHOLE, 0, 0},
+    {{"6.2, an older one is left", 2, -1, "9-0", "10-0", 0},
+     "9-5",
+     -1,
+     {"10-0"},
+     VERDICT_WHOLE,
+     0,
+     0},
+    {{"6.2, none is left", 2, -1, "10-0", "11-0", 0},
+     "9-5",
+     -1,
+     {"10-0"},
+     VERDICT_TRIMMED,
+     "9-18446744073709551615",
+     -1},
+    {{"6.2, ends before the mark", 2, -1, "5-0", "6-0", 0}, "9-5", -1, {0}, VERDICT_ANEW, 0, 0},
+};
+
 static void what_a_reader_has_missed(void **state)
 {
-    static const struct {
-        struct row row;
-        const char *at;
-        int added; /* up to `at`; -1: not known */
-        const char *held[3];
-        enum redis_verdict verdict;
-        const char *beyond;
-        int beyond_added;
-    } rows[] = {
-        {{"nothing new", 3, 3, "5-0", "9-0", "0-0"}, "9-0", 3, {0}, VERDICT_WHOLE, 0, 0},
-        {{"all new are there", 5, 5, "5-0", "12-0", "0-0"},
-         "9-0",
-         3,
-         {"10-0"},
-         VERDICT_WHOLE,
-         0,
-         0},
-        {{"no key any more", -1, 0, 0, 0, 0}, "9-0", 3, {0}, VERDICT_WHOLE, 0, 0},
-        {{"no key yet", -1, 0, 0, 0, 0}, "0-0", 0, {0}, VERDICT_WHOLE, 0, 0},
-        {{"the first ever", 1, 1, "9-0", "9-0", "0-0"}, "0-0", 0, {"9-0"}, VERDICT_WHOLE, 0, 0},
-        {{"the last three are left of four", 3, 4, "6-0", "9-0", "0-0"},
-         "0-0",
-         0,
-         {"6-0"},
-         VERDICT_TRIMMED,
-         "5-18446744073709551615",
-         1},
-        {{"trimmed up to the mark", 1, 4, "10-0", "10-0", "0-0"},
-         "9-0",
-         3,
-         {"10-0"},
-         VERDICT_WHOLE,
-         0,
-         0},
-        {{"trimmed beyond the mark", 1, 5, "11-0", "11-0", "0-0"},
-         "9-0",
-         3,
-         {"11-0"},
-         VERDICT_TRIMMED,
-         "10-18446744073709551615",
-         4},
-        {{"trimmed beyond it, nothing held", 1, 5, "11-0", "11-0", "0-0"},
-         "9-0",
-         3,
-         {0},
-         VERDICT_TRIMMED,
-         "10-18446744073709551615",
-         4},
-        {{"held ones are gone already", 1, 6, "13-0", "13-0", "12-0"},
-         "9-0",
-         3,
-         {"11-0", "12-0"},
-         VERDICT_WHOLE,
-         0,
-         0},
-        {{"held ones are gone, and one before", 1, 7, "13-0", "13-0", "12-0"},
-         "9-0",
-         3,
-         {"11-0", "12-0"},
-         VERDICT_TRIMMED,
-         "10-18446744073709551615",
-         -1},
-        {{"a held one is gone, and one before", 2, 7, "12-0", "13-0", "0-0"},
-         "9-0",
-         3,
-         {"11-0", "12-0"},
-         VERDICT_TRIMMED,
-         "10-18446744073709551615",
-         4},
-        {{"all gone, after it was read", 0, 4, 0, "10-0", "10-0"},
-         "9-0",
-         3,
-         {"10-0"},
-         VERDICT_WHOLE,
-         0,
-         0},
-        {{"all gone, unread", 0, 5, 0, "11-0", "0-0"}, "9-0", 3, {0}, VERDICT_TRIMMED, "11-0", 5},
-        {{"follows at once", 1, -1, "9-1", "9-1", 0}, "9-0", -1, {"9-1"}, VERDICT_WHOLE, 0, 0},
-        {{"ends before the mark", 3, 3, "5-0", "8-0", "0-0"}, "9-0", 9, {0}, VERDICT_ANEW, 0, 0},
-        {{"another one, with smaller ids too", 3, 3, "5-0", "12-0", "0-0"},
-         "9-0",
-         5,
-         {0},
-         VERDICT_ANEW,
-         0,
-         0},
-        {{"another one, shorter", 2, 2, "20-0", "21-0", "0-0"},
-         "9-0",
-         5,
-         {"20-0"},
-         VERDICT_TRIMMED,
-         "19-18446744073709551615",
-         0},
-        {{"another one, longer", 9, 9, "20-0", "30-0", "0-0"},
-         "9-0",
-         5,
-         {"20-0"},
-         VERDICT_TRIMMED,
-         "19-18446744073709551615",
-         0},
-        {{"gone with what was held", -1, 0, 0, 0, 0},
-         "9-0",
-         3,
-         {"12-0"},
-         VERDICT_TRIMMED,
-         "11-18446744073709551615",
-         -1},
-        {{"gone, but nothing between", -1, 0, 0, 0, 0}, "9-0", 3, {"9-1"}, VERDICT_WHOLE, 0, 0},
-        {{"6.2, an older one is left", 2, -1, "9-0", "10-0", 0},
-         "9-5",
-         -1,
-         {"10-0"},
-         VERDICT_WHOLE,
-         0,
-         0},
-        {{"6.2, none is left", 2, -1, "10-0", "11-0", 0},
-         "9-5",
-         -1,
-         {"10-0"},
-         VERDICT_TRIMMED,
-         "9-18446744073709551615",
-         -1},
-        {{"6.2, ends before the mark", 2, -1, "5-0", "6-0", 0}, "9-5", -1, {0}, VERDICT_ANEW, 0, 0},
-    };
     (void)state;
-    for (size_t k = 0; k < sizeof rows / sizeof rows[0]; k++) {
-        struct redis_info i = info_of(&rows[k].row);
-        struct redis_mark mark = {.at = id(rows[k].at), .counted = rows[k].added >= 0};
+    for (size_t k = 0; k < sizeof missed / sizeof missed[0]; k++) {
+        struct redis_info i = info_of(&missed[k].row);
+        struct redis_mark mark = {.at = id(missed[k].at), .counted = missed[k].added >= 0};
         struct redis_mark beyond = {0};
         struct wsbus_pos held[3];
         size_t count = 0;
         enum redis_verdict verdict;
-        if (mark.counted) mark.added = (uint64_t)rows[k].added;
-        while (count < 3 && rows[k].held[count]) {
-            held[count] = id(rows[k].held[count]);
+        if (mark.counted) mark.added = (uint64_t)missed[k].added;
+        while (count < 3 && missed[k].held[count]) {
+            held[count] = id(missed[k].held[count]);
             count++;
         }
         verdict = info_judge(&i, &mark, held, count, &beyond);
-        if (verdict != rows[k].verdict) fail_msg("%s: %d", rows[k].row.why, (int)verdict);
+        if (verdict != missed[k].verdict) fail_msg("%s: %d", missed[k].row.why, (int)verdict);
         if (verdict != VERDICT_TRIMMED) continue;
-        is_id(&beyond.at, rows[k].beyond);
-        assert_int_equal(beyond.counted, rows[k].beyond_added >= 0);
-        if (beyond.counted) assert_int_equal(beyond.added, rows[k].beyond_added);
+        is_id(&beyond.at, missed[k].beyond);
+        assert_int_equal(beyond.counted, missed[k].beyond_added >= 0);
+        if (beyond.counted) assert_int_equal(beyond.added, missed[k].beyond_added);
     }
 }
 
