@@ -17,6 +17,7 @@ void refuses_a_partition_that_is_not_there(void **state);
 void counts_who_receives(void **state);
 void instances_hear_each_other(void **state);
 void a_cut_is_told_by_a_gap(void **state);
+void holes_lie_behind_gaps(void **state);
 void a_log_loses_nothing_by_a_cut(void **state);
 
 /* cases_log.c */

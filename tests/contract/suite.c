@@ -68,6 +68,7 @@ int contract_run(const struct contract_fixture *f)
         cmocka_unit_test(counts_who_receives),
         cmocka_unit_test(instances_hear_each_other),
         cmocka_unit_test(a_cut_is_told_by_a_gap),
+        cmocka_unit_test(holes_lie_behind_gaps),
         cmocka_unit_test(a_log_loses_nothing_by_a_cut),
         cmocka_unit_test(locates_the_ends),
         cmocka_unit_test(locates_the_last),
