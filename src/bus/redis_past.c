@@ -13,7 +13,8 @@
 #define QUEUE_BYTES (64 << 20)
 #define TICK_MS 250
 #define ESTIMATE_UNKNOWN 16384
-#define COUNT_MAX 1000
+#define COUNT_MAX 256 /* sizes are only guessed */
+#define LOSSES_MAX 6  /* while one command is under way; it may be to blame by too large a reply */
 
 /* ---- the size of pieces --------------------------------------------------------------------------- */
 
@@ -47,6 +48,7 @@ uint64_t past_count(const struct past_job *j, uint64_t bytes, uint64_t most)
 
     if (count > most) count = most;
     if (count > COUNT_MAX) count = COUNT_MAX;
+    count >>= 2 * j->losses;
     return count ? count : 1;
 }
 
@@ -142,12 +144,15 @@ static void on_reply(struct link_call *call, enum call_fate fate, const struct r
 {
     struct past_job *j = CONTAINER_OF(call, struct past_job, call);
 
-    if (fate != CALL_ANSWERED) {
+    if (fate == CALL_LOST && j->losses++ == LOSSES_MAX) {
+        past_refuse(j, WSBUS_UNAVAILABLE, "the connection to Redis was lost again and again");
+    } else if (fate != CALL_ANSWERED) {
         j->due = ticks(j->past) + j->past->config->timeout;
         job_waits(j);
     } else if (reply->type == REDIS_REPLY_ERROR && !says_no_key(reply)) {
         refuse_with_error(j, reply);
     } else {
+        j->losses = 0;
         j->kind->take(j, reply);
     }
 }

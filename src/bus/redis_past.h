@@ -52,7 +52,8 @@ struct past_job {
     const struct past_kind *kind;
     bool running;
     uint64_t token;
-    uint64_t due; /* while it waits */
+    uint64_t due;    /* while it waits */
+    unsigned losses; /* of the connection, while the command that is under way was */
     struct span name;
     struct redis_rule rule;
     char *key; /* NULL: all */
@@ -74,7 +75,7 @@ bool past_matches(const struct past_job *j, const struct redis_entry *e);
 /* Bytes of an entry of this stream, about; what was seen of it. */
 size_t past_estimate(const struct past_job *j);
 void past_learn(struct past_job *j, size_t bytes);
-/* So many entries are about `bytes`; at least 1, at most `most` and 1000. */
+/* So many entries are about `bytes`; at least 1, at most `most` and 256. */
 uint64_t past_count(const struct past_job *j, uint64_t bytes, uint64_t most);
 
 #endif

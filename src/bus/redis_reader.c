@@ -16,9 +16,12 @@
 #include "base/mem.h"
 #include "protocol/cursor.h"
 
-#define READ_BYTES (4 << 20) /* of a reply, about, if every stream has as much as is asked for */
-#define COUNT_MAX 1000
-#define FIELD_COST 64 /* of an entry, beside its fields */
+#define READ_BYTES (4 << 20)   /* of a reply, about, if every stream has as much as is asked for */
+#define REPLY_BYTES (64 << 20) /* if every stream has one entry */
+#define COUNT_MAX 256          /* sizes are only guessed */
+#define CAUTION_MAX 8          /* one stream, one entry */
+#define BLOCK_SOME_MS 20       /* when others wait for their turn to be asked for */
+#define FIELD_COST 64          /* of an entry, beside its fields */
 #define QUEUE_BYTES (64 << 20)
 #define REST_MS 1000
 
@@ -77,7 +80,7 @@ static uint64_t read_count(const struct reader *r)
 
     for (const struct list *n = r->streams.next; n != &r->streams; n = n->next)
         sum += LIST_ITEM(n, struct tail_stream, of_reader)->entry_bytes + FIELD_COST;
-    count = READ_BYTES / (sum ? sum : 1);
+    count = (READ_BYTES / (sum ? sum : 1)) >> (2 * r->caution);
     return count < 1 ? 1 : count > COUNT_MAX ? COUNT_MAX : count;
 }
 
@@ -176,6 +179,7 @@ static void judge(struct tail_stream *s, const struct redis_info *i)
     if (s->held_count > sizeof few / sizeof few[0]) held = mem_alloc(s->held_count * sizeof *held);
     for (size_t k = 0; k < s->held_count; k++)
         held[k] = s->held[k]->pos;
+    if (i->entry_bytes > s->entry_bytes) s->entry_bytes = i->entry_bytes;
     verdict = info_judge(i, &s->mark, held, s->held_count, &beyond);
     if (held != few) free(held);
     if (verdict == VERDICT_ANEW) {
@@ -352,6 +356,7 @@ static void on_read(struct link_call *call, enum call_fate fate, const struct re
         reader_refused(r, reply);
         return;
     }
+    if (r->caution > 0) r->caution--;
     for (size_t i = 0; reply->type == REDIS_REPLY_ARRAY && i < reply->elements; i++) {
         const struct redisReply *list;
         struct tail_stream *s = stream_of(r, reply->element[i], &list);
@@ -366,12 +371,47 @@ static void on_read(struct link_call *call, enum call_fate fate, const struct re
         reader_prove(r);
 }
 
+/* Who is asked for this time: all, or so many from the front that one entry of each is not too much
+ * for a reply. The others come next. */
+static size_t choose(struct reader *r)
+{
+    size_t most = READER_STREAMS >> r->caution, count = 0, bytes = 0;
+
+    for (struct list *n = r->streams.next; n != &r->streams; n = n->next) {
+        struct tail_stream *s = LIST_ITEM(n, struct tail_stream, of_reader);
+        s->asked = count == 0 || (count < most && bytes + s->entry_bytes <= REPLY_BYTES);
+        most = s->asked ? most : 0;
+        bytes += s->entry_bytes;
+        count += s->asked;
+    }
+    return count;
+}
+
+static void put_chosen(struct reader *r, struct read_command *c, size_t chosen)
+{
+    struct list *n = r->streams.next;
+
+    for (size_t i = 0; i < chosen; i++, n = n->next) {
+        struct tail_stream *s = LIST_ITEM(n, struct tail_stream, of_reader);
+        put(c, s->name.p, s->name.n);
+    }
+    n = r->streams.next;
+    for (size_t i = 0; i < chosen; i++, n = n->next) {
+        struct tail_stream *s = LIST_ITEM(n, struct tail_stream, of_reader);
+        put_text(c, redis_id_text(&s->mark.at, c->ids[i]));
+    }
+    for (size_t i = 0; chosen < r->count && i < chosen; i++) {
+        n = list_pop(&r->streams);
+        list_append(&r->streams, n);
+    }
+}
+
 void reader_read(struct reader *r)
 {
     struct read_command *c;
-    size_t count = 0;
+    size_t chosen = choose(r);
 
-    if (r->count == 0) {
+    if (chosen == 0) {
         reader_state(r, READER_IDLE);
         return;
     }
@@ -379,17 +419,9 @@ void reader_read(struct reader *r)
     c->argc = 0;
     put_text(c, "XREAD");
     put_number(c, "COUNT", c->count, read_count(r));
-    put_number(c, "BLOCK", c->block, read_block(r));
+    put_number(c, "BLOCK", c->block, chosen < r->count ? BLOCK_SOME_MS : read_block(r));
     put_text(c, "STREAMS");
-    for (struct list *n = r->streams.next; n != &r->streams; n = n->next) {
-        struct tail_stream *s = LIST_ITEM(n, struct tail_stream, of_reader);
-        s->asked = true;
-        put(c, s->name.p, s->name.n);
-    }
-    for (struct list *n = r->streams.next; n != &r->streams; n = n->next) {
-        struct tail_stream *s = LIST_ITEM(n, struct tail_stream, of_reader);
-        put_text(c, redis_id_text(&s->mark.at, c->ids[count++]));
-    }
+    put_chosen(r, c, chosen);
     r->stale = false;
     r->wake_after = READER_WAKE_MS;
     r->serial++;
@@ -427,6 +459,8 @@ static void on_down(void *owner, const char *words)
     struct reader *r = owner;
     const struct wsbus_host *host = r->tail->host;
 
+    /* It may be our own doing: a reply that was too large. */
+    if (r->state == READER_WAITING && r->caution < CAUTION_MAX) r->caution++;
     if (r->state != READER_DOWN)
         host->log(host, WSBUS_LOG_WARN, "streams are not followed for now: %s", words);
     reader_state(r, READER_DOWN);

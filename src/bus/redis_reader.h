@@ -99,6 +99,7 @@ struct reader {
     bool culprit;          /* a probe has found one */
     bool stale;            /* the XREAD that is under way lacks a stream */
     uint64_t serial;       /* of XREADs */
+    unsigned caution;      /* the more, the smaller the replies that are asked for */
     struct list unproven;  /* streams with entries held */
     struct wake *wake;     /* CLIENT UNBLOCK that is under way */
     uint64_t wake_after;   /* ms until another try */
