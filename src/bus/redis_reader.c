@@ -227,7 +227,7 @@ static void on_check(struct stream_call *c, const struct redisReply *reply)
 
 static void check(struct reader *r, struct tail_stream *s)
 {
-    if (stream_ask(s, r->link, r, on_check) == 0)
+    if (stream_ask(stream_call_new(s, r, on_check), r->link) == 0)
         r->checks++;
     else
         drop_held(s);
@@ -545,7 +545,7 @@ static void look_at_one(struct reader *r)
     list_append(&r->streams, n);
     s->quiet = true;
     if (quiet && link_ready(r->tail->commands))
-        (void)stream_ask(s, r->tail->commands, NULL, on_look);
+        (void)stream_ask(stream_call_new(s, NULL, on_look), r->tail->commands);
 }
 
 void reader_tick(struct reader *r)

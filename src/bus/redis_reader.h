@@ -45,6 +45,7 @@ struct tail_stream {
     enum stream_state state;
     unsigned holds; /* calls under way, and loops that come back to it */
     struct span name;
+    struct stream_call *question; /* where it ends, while that is under way */
     struct list feeds;
     size_t feed_count; /* also of those that are not on the list because they hear something */
     /* STREAM_ON */
@@ -121,14 +122,13 @@ void stream_deliver(struct tail_stream *s, const struct redis_entry *e);
 void stream_gap(struct tail_stream *s, const struct redis_mark *beyond);
 /* Ends all feeds with the server's words, or ours. */
 void stream_end(struct tail_stream *s, enum wsbus_status status, const char *words);
-/* Sends "XINFO STREAM name". -1: the queue is full. `take` is not called for a stream that is over. */
-int stream_ask(struct tail_stream *s, struct redis_link *link, struct reader *reader,
-               void (*take)(struct stream_call *c, const struct redisReply *reply));
-int stream_send(struct stream_call *c, struct redis_link *link, int argc, const char *const *argv,
-                const size_t *lens);
 struct stream_call *stream_call_new(struct tail_stream *s, struct reader *reader,
                                     void (*take)(struct stream_call *c,
                                                  const struct redisReply *reply));
+/* A call is freed when it was answered; or at once when the queue is full: -1. */
+int stream_send(struct stream_call *c, struct redis_link *link, int argc, const char *const *argv,
+                const size_t *lens);
+int stream_ask(struct stream_call *c, struct redis_link *link); /* XINFO STREAM */
 /* An error of the server as a C string, for free(). */
 char *reply_words(const struct redisReply *r);
 
@@ -143,9 +143,10 @@ void reader_stop(struct reader *r);
 void reader_free(struct reader *r); /* outside of callbacks of its link */
 
 /* redis_wake.c */
-void reader_wake(struct reader *r); /* its XREAD lacks a stream: send another one soon */
-void reader_rouse(
-    struct reader *r); /* CLIENT UNBLOCK, which does no harm if it waits for nothing */
-void reader_unrouse(struct reader *r); /* it ends: forget what is under way */
+/* Its XREAD lacks a stream: sends another one soon. */
+void reader_wake(struct reader *r);
+/* CLIENT UNBLOCK, which does no harm where nothing waits. */
+void reader_rouse(struct reader *r);
+void reader_unrouse(struct reader *r); /* it ends: forgets what is under way */
 
 #endif

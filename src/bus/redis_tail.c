@@ -76,10 +76,23 @@ void stream_release(struct tail_stream *s)
     if (--s->holds == 0 && s->state == STREAM_OVER) free(s);
 }
 
-/* The one place where a stream's state changes. */
+/* Nobody wants to know any more where it ends. While the server is down, such questions must not pile
+ * up before it. */
+static void take_back_question(struct tail_stream *s)
+{
+    struct stream_call *c = s->question;
+
+    if (!c || !link_cancel(s->tail->commands, &c->call)) return;
+    s->question = NULL;
+    free(c);
+    stream_release(s);
+}
+
+/* The one place where a stream's state changes. The caller holds it. */
 static void stream_state(struct tail_stream *s, enum stream_state state)
 {
     if (state == STREAM_OVER) {
+        take_back_question(s);
         map_remove(&s->tail->streams, &s->node);
         list_del(&s->later);
         if (s->reader) reader_remove(s);
@@ -257,14 +270,12 @@ int stream_send(struct stream_call *c, struct redis_link *link, int argc, const 
     return -1;
 }
 
-int stream_ask(struct tail_stream *s, struct redis_link *link, struct reader *reader,
-               void (*take)(struct stream_call *c, const struct redisReply *reply))
+int stream_ask(struct stream_call *c, struct redis_link *link)
 {
+    const struct tail_stream *s = c->stream;
     const char *argv[] = {"XINFO", "STREAM", s->name.p};
     const size_t lens[] = {5, 6, s->name.n};
-    struct stream_call *c = stream_call_new(s, reader, take);
 
-    c->call.keep = !reader;
     return stream_send(c, link, 3, argv, lens);
 }
 
@@ -302,6 +313,7 @@ static void on_end_known(struct stream_call *c, const struct redisReply *reply)
     struct tail_stream *s = c->stream;
     struct redis_info info;
 
+    s->question = NULL;
     if (s->state != STREAM_ASKED) return;
     if (reply && info_parse(reply, &info) == 0) {
         struct reader *r = reader_for(s->tail);
@@ -325,8 +337,13 @@ static void on_end_known(struct stream_call *c, const struct redisReply *reply)
 
 static void ask_where_it_ends(struct tail_stream *s)
 {
-    if (stream_ask(s, s->tail->commands, NULL, on_end_known) < 0)
-        stream_end(s, WSBUS_BUSY, "too much is waiting for Redis; subscribe again later");
+    struct stream_call *c = stream_call_new(s, NULL, on_end_known);
+
+    c->call.keep = true;
+    s->question = c;
+    if (stream_ask(c, s->tail->commands) == 0) return;
+    s->question = NULL;
+    stream_end(s, WSBUS_BUSY, "too much is waiting for Redis; subscribe again later");
 }
 
 void tail_subscribe(struct redis_tail *t, uint64_t token, const struct wsbus_topic *topic)

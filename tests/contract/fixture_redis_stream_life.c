@@ -272,6 +272,34 @@ static void too_many_streams_are_refused(void **state)
     limit->number = 64;
 }
 
+/* Questions about streams that nobody waits for any more do not fill the queue. */
+static void who_gives_up_during_an_outage_leaves_nothing_behind(void **state)
+{
+    struct wsbus_value *url = redis_value(redis_options, options, "url");
+    struct wsbus_value *queue = redis_value(redis_options, options, "queue_bytes");
+    const char *there = url->string;
+    int64_t size = queue->number;
+    uint64_t feed;
+    (void)state;
+    url->string = "redis+unix:///nowhere/at/all";
+    queue->number = 65536;
+    struct harness *h = harness_start(&backend_redis, options);
+    for (int i = 0; i < 2000; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "gone%d", i);
+        struct wsbus_topic t = topic(name);
+        feed = harness_subscribe(h, &t);
+        harness_unsubscribe(h, feed);
+    }
+    harness_wait(h, EVENT_UNSUBSCRIBED, feed);
+    harness_close(h);
+    for (; feed > 0; feed--)
+        assert_int_equal(harness_count(h, EVENT_SUBSCRIBED, feed), 0);
+    harness_stop(h);
+    url->string = there;
+    queue->number = size;
+}
+
 /* ---- several feeds, large entries -------------------------------------------------------------------- */
 
 static void feeds_of_one_stream_read_it_by_their_own_rules(void **state)
@@ -463,6 +491,7 @@ int main(int argc, char **argv)
         CASE(only_the_one_that_is_forbidden_ends),
         CASE(without_the_right_to_wake_it_takes_a_little_longer),
         cmocka_unit_test(too_many_streams_are_refused),
+        cmocka_unit_test(who_gives_up_during_an_outage_leaves_nothing_behind),
         CASE(feeds_of_one_stream_read_it_by_their_own_rules),
         CASE(large_entries_come_in_small_pieces),
         CASE(a_cursor_knows_what_was_removed),
