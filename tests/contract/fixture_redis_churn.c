@@ -390,13 +390,14 @@ static bool have_all(void)
     return done;
 }
 
-static atomic_bool looked, complete;
+static atomic_bool complete;
 
 static void look(void *arg)
 {
     (void)arg;
-    atomic_store(&complete, have_all());
-    atomic_store(&looked, true);
+    if (atomic_load(&complete) || !have_all()) return;
+    host->timer_free(step_timer);
+    atomic_store(&complete, true);
 }
 
 static void wait_for_all(void)
@@ -405,7 +406,6 @@ static void wait_for_all(void)
     redisContext *c = load_dial(server);
 
     while (!atomic_load(&complete) && clock_ticks() < end) {
-        atomic_store(&looked, false);
         host->post(host, look, NULL);
         load_pause(c, "0.02");
     }

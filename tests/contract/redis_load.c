@@ -137,6 +137,7 @@ void load_stop(void)
     for (int i = 0; i < PRODUCERS; i++)
         pthread_join(producers[i], NULL);
     for (unsigned s = 0; s < LOAD_STREAMS; s++) {
+        if (stored[s].count == 0) continue;
         qsort(stored[s].pos, stored[s].count, sizeof *stored[s].pos, by_pos);
         if (!maxlen) compare_with_server(c, s);
     }
