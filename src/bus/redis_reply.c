@@ -105,9 +105,12 @@ static void *make_integer(const redisReadTask *task, long long value)
     return reply;
 }
 
+/* The task has the type of what is missing. */
 static void *make_nil(const redisReadTask *task)
 {
-    return make(task);
+    struct redisReply *reply = make(task);
+    if (reply) reply->type = REDIS_REPLY_NIL;
+    return reply;
 }
 
 #if HIREDIS_MAJOR >= 1

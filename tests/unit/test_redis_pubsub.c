@@ -411,6 +411,32 @@ static void a_wrong_confirmation_ends_the_connection(void **state)
     assert_int_equal(b.heard.n, 0);
 }
 
+/* What Redis never says. Either nothing comes of it or the connection ends. */
+static void odd_events_do_no_harm(void **state)
+{
+    (void)state;
+    static const char *const odd[] = {
+        "*3\r\n$7\r\nmessage\r\n$-1\r\n$1\r\nx\r\n",
+        "*3\r\n$7\r\nmessage\r\n$1\r\na\r\n$-1\r\n",
+        "*3\r\n$7\r\nmessage\r\n:1\r\n*0\r\n",
+        "*2\r\n$7\r\nmessage\r\n$1\r\na\r\n",
+        "*3\r\n$9\r\nsubscribe\r\n$-1\r\n:1\r\n",
+        "*3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n",
+        "*3\r\n$-1\r\n$-1\r\n$-1\r\n",
+        "*3\r\n*0\r\n*0\r\n*0\r\n",
+        "*0\r\n",
+        "*-1\r\n",
+        "$-1\r\n",
+    };
+    for (size_t i = 0; i < sizeof(odd) / sizeof(odd[0]); i++) {
+        struct bench b;
+        begin_with_feed(&b);
+        say(&b, odd[i]);
+        heard(&b, "");
+        end(&b);
+    }
+}
+
 static void life_signs_do_not_disturb(void **state)
 {
     (void)state;
@@ -486,6 +512,7 @@ int main(void)
         cmocka_unit_test(a_right_that_was_withdrawn_ends_a_feed),
         cmocka_unit_test(channels_go_in_batches),
         cmocka_unit_test(a_wrong_confirmation_ends_the_connection),
+        cmocka_unit_test(odd_events_do_no_harm),
         cmocka_unit_test(life_signs_do_not_disturb),
         cmocka_unit_test(feeds_end_from_inside_a_message),
         cmocka_unit_test(stopping_answers_who_waits),
