@@ -273,6 +273,50 @@ static void the_queue_has_a_cap(void **state)
     assert_string_equal(b.trail, "BIG=unsent ");
 }
 
+/* It reads when it likes: nothing is lost, doubled or out of order, and slowness is no death. */
+static void a_slow_server_is_waited_for(void **state)
+{
+    (void)state;
+    enum { COMMANDS = 100, SIZE = 50000 };
+    struct bench b;
+    begin(&b);
+    link_free(b.link);
+    struct link_spec spec = {.host = &b.stage.host,
+                             .config = b.config,
+                             .name = "test",
+                             .ops = &ops,
+                             .owner = &b,
+                             .queue_bytes = 1 << 24};
+    b.link = link_new(&spec);
+    link_start(b.link);
+    struct stage_client c = stage_greet(&b.stage);
+    static char text[SIZE + 1];
+    memset(text, 'x', SIZE);
+    for (unsigned i = 0; i < COMMANDS; i++) {
+        struct named_call *n = new_call(&b, "", false);
+        snprintf(text, 8, "%u", i);
+        text[strlen(text)] = 'x';
+        const char *word = text;
+        size_t len = SIZE;
+        assert_int_equal(link_send(b.link, &n->call, 1, &word, &len), 0);
+    }
+    for (unsigned i = 0; i < COMMANDS; i++) {
+        snprintf(text, 8, "%u", i);
+        text[strlen(text)] = 'x';
+        stage_expect(&b.stage, &c, text);
+        stage_pass(&b.stage, 1000);
+    }
+    assert_int_equal(b.downs, 0);
+    stage_expect(&b.stage, &c, "PING");
+    for (unsigned i = 0; i < COMMANDS; i++)
+        stage_say(&b.stage, &c, "+\r\n");
+    stage_say(&b.stage, &c, "+PONG\r\n");
+    assert_int_equal(link_queued(b.link), 0);
+    assert_true(link_ready(b.link));
+    stage_hang_up(&b.stage, &c);
+    end(&b);
+}
+
 /* Frozen: a PING at half of the time, the end at all of it; a byte in between saves. */
 static void a_silent_server_is_given_up(void **state)
 {
@@ -477,6 +521,7 @@ int main(void)
         cmocka_unit_test(what_was_not_written_outlives_a_loss),
         cmocka_unit_test(a_written_call_is_not_taken_back),
         cmocka_unit_test(the_queue_has_a_cap),
+        cmocka_unit_test(a_slow_server_is_waited_for),
         cmocka_unit_test(a_silent_server_is_given_up),
         cmocka_unit_test(a_login_that_takes_too_long_fails),
         cmocka_unit_test(nonsense_ends_the_connection),
