@@ -231,7 +231,9 @@ enum wsbus_lost {
 struct wsbus_located {
     const struct wsbus_cursor *cursor; /* every partition of the topic */
     enum wsbus_lost lost;              /* WSBUS_AFTER only; then `cursor` is already corrected:
-                                          the oldest place there is for the partitions that lost */
+                                          the oldest place there is for the partitions that lost,
+                                          but where single messages were deleted behind the
+                                          cursor (WSBUS_LOST_UNKNOWN) the cursor itself */
     bool limited;                      /* `max_messages` was in the way */
 };
 

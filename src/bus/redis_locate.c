@@ -151,6 +151,8 @@ static void find_last(struct finder *f, const struct redis_info *i)
     start_counting(f, end);
 }
 
+/* Where only single entries behind the cursor were deleted, it goes on from there: who reads page by
+ * page must not begin anew with each of them. */
 static void find_after(struct finder *f, const struct redis_info *i)
 {
     f->lost = info_lost(i, &f->cursor);
