@@ -271,7 +271,9 @@ static long number_after(const struct buf *b, size_t *at, char mark)
     assert_int_equal(b->p[*at], mark);
     const char *end = memchr(b->p + *at, '\n', b->n - *at);
     if (!end) return -1;
-    long n = strtol(b->p + *at + 1, NULL, 10);
+    long n = 0;
+    for (const char *p = b->p + *at + 1; *p >= '0' && *p <= '9'; p++)
+        n = n * 10 + (*p - '0');
     *at = (size_t)(end - b->p) + 1;
     return n;
 }
