@@ -31,16 +31,25 @@ static void write_parameters(struct arena *a, struct buf *out, const char *p)
     }
 }
 
+/* The last '@' of an address before one of `ends`: a password may hold '@' and '/' that were not
+ * escaped. */
+static const char *find_at(const char *rest, const char *ends)
+{
+    const char *at = NULL;
+    for (const char *c = rest; *c && !strchr(ends, *c); c++)
+        if (*c == '@') at = c;
+    return at;
+}
+
 const char *secret_blot(struct arena *a, const char *text)
 {
     struct buf out;
     buf_init(&out, BUF_UNLIMITED);
     const char *p = text, *scheme;
     while ((scheme = strstr(p, "://"))) {
-        const char *rest = scheme + 3, *at = NULL;
-        /* The last '@': a password may hold '@' and '/' that were not escaped. */
-        for (const char *c = rest; *c && !strchr("?, ", *c); c++)
-            if (*c == '@') at = c;
+        const char *rest = scheme + 3, *at = find_at(rest, "?, ");
+        /* Without a path before it, the '?' may be part of a password. */
+        if (!at && rest[strcspn(rest, "/?, ")] == '?') at = find_at(rest, ", ");
         buf_append(&out, p, (size_t)(rest - p));
         if (at) buf_str(&out, SECRET_BLOT);
         p = at ? at : rest;

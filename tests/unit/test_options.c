@@ -172,6 +172,7 @@ static void test_secret(void **state)
         {"redis://user:pass@host:6379/0", "redis://***@host:6379/0"},
         {"redis://:p@ss@host", "redis://***@host"},
         {"redis://u:p/ss@host", "redis://***@host"},
+        {"redis://u:p?ss@host", "redis://***@host"},
         {"redis://a:b@h1,redis://c:d@h2", "redis://***@h1,redis://***@h2"},
         {"x://h/?kind=stream&password=p&n=1", "x://h/?kind=stream&password=***&n=1"},
         {"x://h/?q=a@b", "x://h/?q=a@b"},
