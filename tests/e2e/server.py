@@ -23,7 +23,7 @@ BINARY = Path(os.environ.get("WSBUS_BIN") or ROOT / "build" / "wsbus")
 WORKERS = int(os.environ.get("WSBUS_TEST_WORKERS") or 1)
 SANITIZER = os.environ.get("WSBUS_TEST_SAN", "")
 FULL = os.environ.get("WSBUS_TEST_FULL") == "1"
-LOGS = ROOT / "build" / "e2e"
+LOGS = ROOT / "build" / "e2e" / f"workers-{WORKERS}"
 
 # Everything is slower under a sanitizer.
 PATIENCE = {"": 1.0, "address": 3.0, "thread": 6.0}.get(SANITIZER, 3.0)
