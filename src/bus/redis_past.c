@@ -3,10 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <hiredis/hiredis.h>
-
 #include "base/map.h"
 #include "base/mem.h"
+#include "bus/redis_reply.h"
 
 #define RUNNING_MAX 16 /* each holds a piece or two */
 #define JOBS_MAX 100000
@@ -127,10 +126,9 @@ void past_refuse(struct past_job *j, enum wsbus_status status, const char *words
 
 static void refuse_with_error(struct past_job *j, const struct redisReply *error)
 {
-    char *words = mem_dup(error->str, error->len);
+    char words[REPLY_WORDS];
 
-    past_refuse(j, link_error_status(error), words);
-    free(words);
+    past_refuse(j, link_error_status(error), reply_words(error, words));
 }
 
 static bool says_no_key(const struct redisReply *r)

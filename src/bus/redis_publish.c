@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "base/span.h"
 #include "bus/redis_id.h"
+#include "bus/redis_reply.h"
 
 /* One that was given. It outlives its answer if the server still owes a reply. */
 struct publish {
@@ -59,11 +60,8 @@ static void finish_if_drained(struct redis_publish *all)
 
 static void refuse(struct redis_publish *all, uint64_t token, const struct redisReply *r)
 {
-    bool moved = strncmp(r->str, "MOVED ", 6) == 0;
-    char words[512];
-    snprintf(words, sizeof(words), "%s%s", r->str,
-             moved ? " (Redis Cluster is not supported yet)" : "");
-    say(all, token, link_error_status(r), words);
+    char words[REPLY_WORDS];
+    say(all, token, link_error_status(r), reply_words(r, words));
     if (strncmp(r->str, "READONLY ", 9) == 0) link_restart(all->link, r->str);
 }
 
@@ -158,14 +156,17 @@ static bool is_field(const struct wsbus_header *h, const char *field)
     return span_eq(span_of(h->name, h->name_len), span_str(field));
 }
 
-/* NULL, or why this cannot be an entry of a stream. */
-static const char *objection(const struct wsbus_publish *m, const struct redis_rule *rule)
+/* NULL, or why this cannot be an entry of a stream: in `words`. */
+static const char *objection(const struct wsbus_publish *m, const struct redis_rule *rule,
+                             char words[REPLY_WORDS])
 {
     for (uint32_t i = 0; i < m->header_count; i++) {
-        if (is_field(&m->headers[i], rule->payload))
-            return "a header has the name of the field of the stream that holds the payload";
-        if (is_field(&m->headers[i], rule->key))
-            return "a header has the name of the field of the stream that holds the key";
+        const struct wsbus_header *h = &m->headers[i];
+        if (!is_field(h, rule->payload) && !is_field(h, rule->key)) continue;
+        snprintf(words, REPLY_WORDS,
+                 "no header may be called %.*s: that is the field of the stream for the %s",
+                 (int)h->name_len, h->name, is_field(h, rule->payload) ? "payload" : "key");
+        return words;
     }
     return NULL;
 }
@@ -223,7 +224,8 @@ static int send_message(struct redis_publish *all, struct publish *p, const stru
 void publish_send(struct redis_publish *all, uint64_t token, const struct wsbus_publish *m)
 {
     struct redis_rule rule = redis_rule(m->topic.rule);
-    const char *wrong = rule.stream ? objection(m, &rule) : NULL;
+    char words[REPLY_WORDS];
+    const char *wrong = rule.stream ? objection(m, &rule, words) : NULL;
     if (m->partition > 0) wrong = "channels and streams of Redis have one partition, 0";
     if (wrong || !m->payload) {
         say(all, token, wrong ? WSBUS_BAD_REQUEST : WSBUS_UNSUPPORTED, wrong);

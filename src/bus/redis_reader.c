@@ -11,9 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <hiredis/hiredis.h>
-
 #include "base/mem.h"
+#include "bus/redis_reply.h"
 #include "protocol/cursor.h"
 
 #define READ_BYTES (4 << 20)   /* of a reply, about, if every stream has as much as is asked for */
@@ -192,10 +191,9 @@ static void judge(struct tail_stream *s, const struct redis_info *i)
 
 static void end_with_words(struct tail_stream *s, const struct redisReply *error)
 {
-    char *words = reply_words(error);
+    char words[REPLY_WORDS];
 
-    stream_end(s, WSBUS_REFUSED, words);
-    free(words);
+    stream_end(s, WSBUS_REFUSED, reply_words(error, words));
 }
 
 /* One of the calls about single streams has come back. */

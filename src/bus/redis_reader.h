@@ -129,8 +129,6 @@ struct stream_call *stream_call_new(struct tail_stream *s, struct reader *reader
 int stream_send(struct stream_call *c, struct redis_link *link, int argc, const char *const *argv,
                 const size_t *lens);
 int stream_ask(struct stream_call *c, struct redis_link *link); /* XINFO STREAM */
-/* An error of the server as a C string, for free(). */
-char *reply_words(const struct redisReply *r);
 
 /* redis_reader.c */
 /* A reader with room, perhaps a new one; NULL: config->stream_connections are full. */

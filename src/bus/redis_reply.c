@@ -2,6 +2,7 @@
 
 #include <stdalign.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -202,4 +203,12 @@ bool reply_is_hopeless(const struct redisReply *r)
     for (size_t i = 0; i < sizeof(words) / sizeof(*words); i++)
         if (strncmp(r->str, words[i], strlen(words[i])) == 0) return true;
     return strncmp(r->str, "ERR max number of clients", 25) == 0;
+}
+
+const char *reply_words(const struct redisReply *error, char words[REPLY_WORDS])
+{
+    bool moved = strncmp(error->str, "MOVED ", 6) == 0;
+    snprintf(words, REPLY_WORDS, "%s%s", error->str,
+             moved ? " (Redis Cluster is not supported yet)" : "");
+    return words;
 }

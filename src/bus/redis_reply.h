@@ -22,6 +22,9 @@ int reply_reader_feed(struct reply_reader *r, const char *p, size_t n); /* 0, or
  * protocol, after which nothing more can be read. */
 int reply_reader_next(struct reply_reader *r, const struct redisReply **ret);
 const char *reply_reader_words(const struct reply_reader *r); /* after -1 */
+#define REPLY_WORDS 512
+/* The words of an error, cut where they are too long, and what they mean to us. Returns `words`. */
+const char *reply_words(const struct redisReply *error, char words[REPLY_WORDS]);
 /* Does this error say that the server will serve nobody, or not us? */
 bool reply_is_hopeless(const struct redisReply *error);
 

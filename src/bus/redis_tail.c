@@ -3,10 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <hiredis/hiredis.h>
-
 #include "base/mem.h"
 #include "bus/redis_reader.h"
+#include "bus/redis_reply.h"
 
 #define TICK_MS 1000
 
@@ -25,11 +24,6 @@ static const struct wsbus_cursor *place_at(union place *p, const struct wsbus_po
     c->count = 1;
     c->pos[0] = *pos;
     return c;
-}
-
-char *reply_words(const struct redisReply *r)
-{
-    return mem_dup(r->str, r->len);
 }
 
 static void keep_ticking(struct redis_tail *t)
@@ -323,9 +317,8 @@ static void on_end_known(struct stream_call *c, const struct redisReply *reply)
             refuse_for_room(s);
     } else if (reply && reply->type == REDIS_REPLY_ERROR &&
                link_error_status(reply) == WSBUS_REFUSED) {
-        char *words = reply_words(reply);
-        stream_end(s, WSBUS_REFUSED, words);
-        free(words);
+        char words[REPLY_WORDS];
+        stream_end(s, WSBUS_REFUSED, reply_words(reply, words));
     } else if (reply && reply->type != REDIS_REPLY_ERROR) {
         stream_end(s, WSBUS_REFUSED, "the answer to XINFO STREAM was not understood");
     } else {
