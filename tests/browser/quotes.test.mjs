@@ -75,6 +75,17 @@ async function grows(page, n) {
   }
 }
 
+each("where the past may not be read, prices begin with the next one", async (aid) => {
+  const config = demo(2000);
+  const channels = [
+    { match: "quotes.{symbol}", bus: "m", topic: "quotes", key: "{symbol}", history: false },
+  ];
+  const page = await aid.page(home(await aid.server({ ...config, channels })));
+  await moves(page);
+  await until(async () => (await points(page)).length > 10, "the chart grows");
+  assert.equal(await page.$eval("#add-error", (at) => at.textContent), "");
+});
+
 each("the usual symbols have prices, and they move", async (aid) => {
   const page = await aid.page(home(await aid.server(demo())));
   await shows(page, "open");

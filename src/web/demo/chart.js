@@ -3,7 +3,7 @@
 /* global uPlot */
 
 import { gapReason } from "/demo/connection.js";
-import { decimalsOf, isQuote, timeOf } from "/demo/quote.js";
+import { decimalsOf, hasNoPast, isQuote, timeOf } from "/demo/quote.js";
 
 const PAST = 600; // quotes asked for
 const MOST = 1000; // points kept
@@ -34,15 +34,20 @@ export class Chart {
   }
 
   /** The table follows the same channel: on the wire there is one subscription. */
-  follow(channel) {
+  follow(channel, from = { last: PAST }) {
     if (this.bus.state === "closed") return;
     const onGap = ({ reason }) => {
       this.gaps += 1;
       this.broken = gapReason(reason);
       this.changed();
     };
-    const options = { from: { last: PAST }, onGap };
-    this.subscription = this.bus.subscribe(channel, options, (...quote) => this.take(...quote));
+    const take = (...quote) => this.take(...quote);
+    const subscription = this.bus.subscribe(channel, { from, onGap }, take);
+    this.subscription = subscription;
+    subscription.ready.catch((error) => {
+      if (this.subscription !== subscription || from === "now") return;
+      if (hasNoPast(error)) this.follow(channel, "now");
+    });
   }
 
   take(quote, { pos, ts }) {
@@ -107,7 +112,7 @@ export class Chart {
         y: { range: (u, low, high) => margin(low, high) },
       },
       axes: [
-        { ...axis, grid: { show: false }, space: 64, size: 28, values: (u, at) => labels(at) },
+        { ...axis, grid: { show: false }, space: 64, size: 28, values: labels },
         {
           ...axis,
           grid,
@@ -228,10 +233,12 @@ export class Chart {
 /** uPlot asks anew for each drawing, so the colours follow the page's. */
 const color = (name) => () => getComputedStyle(document.documentElement).getPropertyValue(name);
 
-/** Whole minutes need no seconds. */
-function labels(times) {
+/** Whole minutes need no seconds, a second is named once, and half a label at the edge not at all. */
+function labels(u, times) {
   const end = times.every((time) => time % 60000 === 0) ? 5 : 8;
-  return times.map((time) => timeOf(time).slice(0, end));
+  const texts = times.map((time) => timeOf(time).slice(0, end));
+  const fits = (time) => u.valToPos(time, "x") >= 26;
+  return texts.map((text, i) => (fits(times[i]) && text !== texts[i - 1] ? text : ""));
 }
 
 /** A flat line is not at the edge, and a quiet market does not look wild. */

@@ -16,3 +16,6 @@ const clock = new Intl.DateTimeFormat("en-GB", {
   hourCycle: "h23",
 });
 export const timeOf = (ms) => clock.format(ms);
+
+/** A bus without a log, or a channel whose past is not for us: there is only what comes. */
+export const hasNoPast = ({ code }) => code === "unsupported" || code === "forbidden";

@@ -2,7 +2,7 @@
 import { Wsbus } from "/wsbus.js";
 import { Chart } from "/demo/chart.js";
 import { showConnection } from "/demo/connection.js";
-import { decimalsOf, isQuote, lastOf, timeOf } from "/demo/quote.js";
+import { decimalsOf, hasNoPast, isQuote, lastOf, timeOf } from "/demo/quote.js";
 import { recall, remember } from "/demo/storage.js";
 
 const KNOWN = (
@@ -42,9 +42,13 @@ class Row {
     });
     this.element.addEventListener("click", () => select(this));
     this.channel = `quotes.${symbol}`;
-    const take = (quote) => this.take(quote);
-    this.subscription = bus.subscribe(this.channel, { from: { last: 1 } }, take);
+    this.follow({ last: 1 });
     this.askBase().catch(() => {}); // without a past, the first price that comes
+  }
+
+  follow(from) {
+    this.from = from;
+    this.subscription = bus.subscribe(this.channel, { from }, (quote) => this.take(quote));
   }
 
   cell(selector) {
@@ -167,6 +171,10 @@ async function subscribed(row) {
     await row.subscription.ready;
   } catch (error) {
     if (rows.get(row.symbol) !== row) return; // removed in the meantime
+    if (hasNoPast(error) && row.from !== "now") {
+      row.follow("now");
+      return subscribed(row);
+    }
     if (error.code === "closed") return; // that is no fault of the symbol
     remove(row);
     complain(`${row.symbol}: ${error.message}`);
