@@ -14,8 +14,8 @@
 #include "bus/redis_wire.h"
 
 #define BATCH 65536         /* bytes of commands that are written at once */
-#define READ_PIECE 65536    /* bytes that are read at once */
-#define READ_TURN 131072    /* bytes for each wake-up, so that others get their turn */
+#define READ_PIECE 32768    /* bytes that are read at once */
+#define READ_TURN 32768     /* bytes for each wake-up, so that others get their turn */
 #define WRITE_TURN 8        /* batches for each wake-up */
 #define REPLY_MAX (1 << 29) /* bytes of one reply; Redis's own limit for a value */
 #define BACKOFF_FIRST 250   /* ms */

@@ -31,6 +31,7 @@ struct bus_thread {
     atomic_bool stopping;
     uint64_t deadline_ms;
     bool closing, closed;
+    bool again; /* the handler has more to do */
     uv_sem_t opened;
     char *err; /* the starter's, while it waits for `opened` */
     size_t err_size;
@@ -235,13 +236,14 @@ static void on_closed(const struct wsbus_host *h)
 static void hand_over(struct bus_thread *t)
 {
     struct inbox_item *item = inbox_take(&t->inbox);
-    if (!item) return;
+    if (!item && !t->again) return;
     while (item) {
         struct inbox_item *next = item->next;
         t->spec.item(t->spec.handler, item);
         item = next;
     }
-    if (t->spec.turn) t->spec.turn(t->spec.handler);
+    t->again = t->spec.turn && t->spec.turn(t->spec.handler) && !t->closed;
+    if (t->again) uv_async_send(&t->async);
 }
 
 /* What was posted before the instance was gone, but comes after, refers to nothing any more. */

@@ -24,8 +24,10 @@ struct bus_thread_spec {
     void *handler;
     /* One item of the inbox; the handler settles (bus_thread_inbox) and frees it. */
     void (*item)(void *handler, struct inbox_item *item);
-    /* All that waited in the inbox has been handed over. May be NULL. */
-    void (*turn)(void *handler);
+    /* All that waited in the inbox has been handed over. True: call it again after the loop has
+     * looked at everything else once, so that work that can wait does not hold up what cannot.
+     * May be NULL. */
+    bool (*turn)(void *handler);
 };
 
 /* Starts the thread, which opens the instance. NULL with one sentence in `err`. Sink functions may

@@ -7,6 +7,8 @@
 #include "base/mem.h"
 #include "protocol/cursor.h"
 
+#define PULLS 4 /* chunks of replays in one turn of the loop */
+
 /* ---- numbers, mail, pending requests -------------------------------------------------------- */
 
 uint64_t bus_number(struct hub_bus *b)
@@ -310,7 +312,7 @@ static void take_pull(struct hub_bus *b, struct mail_leave *m)
 {
     struct follower *s = follower_find(b, m->worker, m->id);
 
-    if (s) replay_pull(s);
+    if (s && list_empty(&s->pull)) list_append(&b->pulls, &s->pull);
     mail_free(&m->item);
 }
 
@@ -371,6 +373,18 @@ static void on_item(void *handler, struct inbox_item *item)
     (void)inbox_settle(bus_thread_inbox(b->thread), bytes);
 }
 
+/* A few chunks of replays, then what is live has its turn: thousands who resume at once must not
+ * make everybody else wait for all of them. */
+static bool on_turn(void *handler)
+{
+    struct hub_bus *b = handler;
+    struct list *n;
+
+    for (unsigned i = 0; i < PULLS && bus_instance(b) && (n = list_pop(&b->pulls)); i++)
+        replay_pull(LIST_ITEM(n, struct follower, pull));
+    return bus_instance(b) && !list_empty(&b->pulls);
+}
+
 /* ---- life ------------------------------------------------------------------------------------- */
 
 static const struct wsbus_host bus_sink = {
@@ -398,6 +412,7 @@ struct hub_bus *bus_start(const struct hub_bus_spec *spec, char *err, size_t err
         .sink = bus_sink,
         .handler = b,
         .item = on_item,
+        .turn = on_turn,
     };
 
     b->config = spec->config;
@@ -410,6 +425,7 @@ struct hub_bus *bus_start(const struct hub_bus_spec *spec, char *err, size_t err
     map_init(&b->tokens);
     map_init(&b->tokens_of_feeds);
     map_init(&b->followers);
+    list_init(&b->pulls);
     buf_init(&b->text, BUF_UNLIMITED);
     buf_init(&b->scratch, BUF_UNLIMITED);
     b->thread = bus_thread_start(&thread, err, err_size);

@@ -58,6 +58,7 @@ struct hub_bus {
     struct map tokens;          /* struct pending by token */
     struct map tokens_of_feeds; /* struct feed by the token of its upstream subscription */
     struct map followers;       /* by (worker, id) */
+    struct list pulls;          /* followers whose next chunk has been asked for */
     uint64_t last_number;       /* of tokens and channels; the bus in its highest bits */
     struct buf text, scratch;   /* a frame's payload; anything else */
     struct target *targets;     /* of the message in hand */
@@ -122,6 +123,7 @@ struct follower {
     struct map_node by_id;
     struct list link;    /* feed.waiting or feed.parked */
     struct list of_feed; /* feed.followers */
+    struct list pull;    /* bus.pulls */
     struct hub_bus *bus;
     struct feed *feed;
     struct feed_channel *channel;

@@ -43,6 +43,7 @@ void follower_new(struct hub_bus *b, struct mail_ask *ask)
     s->worker = ask->worker;
     s->id = ask->id;
     list_init(&s->link);
+    list_init(&s->pull);
     timer_init(&s->deadline, on_deadline);
     map_insert(&b->followers, &s->by_id, id_hash(s->worker, s->id));
     list_append(&f->followers, &s->of_feed);
@@ -67,6 +68,7 @@ void follower_free(struct follower *s)
     timer_stop(bus_timers(s->bus), &s->deadline);
     list_del(&s->link);
     list_del(&s->of_feed);
+    list_del(&s->pull);
     map_remove(&s->bus->followers, &s->by_id);
     channel_release(s->channel);
     if (s->ask) mail_free(&s->ask->item);

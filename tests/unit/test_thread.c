@@ -23,6 +23,7 @@ static struct {
     struct wsbus_watch *watch;
     int pipe[2];
     int ticks, readable, worked, posted, items, turns, items_at_close, late_items;
+    int more; /* turns that are to be asked for again */
     bool worked_elsewhere, closed, leave_watch;
     uint64_t deadline;
     struct wsbus_timer *linger;
@@ -82,11 +83,12 @@ static void on_item(void *handler, struct inbox_item *item)
     free(item);
 }
 
-static void on_turn(void *handler)
+static bool on_turn(void *handler)
 {
     (void)handler;
     seen.turns++;
     sem_post(&done);
+    return seen.more > 0 && seen.more-- > 0;
 }
 
 static void on_closed(const struct wsbus_host *host)
@@ -163,6 +165,18 @@ static void items_are_handed_over_before_close_and_after(void **state)
     bus_thread_free(thread);
     assert_int_equal(seen.items, 102);
     assert_int_equal(seen.late_items, 2);
+}
+
+static void a_turn_comes_again_while_there_is_more(void **state)
+{
+    (void)state;
+    seen.more = 3;
+    post_item();
+    for (int i = 0; i < 4; i++)
+        sem_wait(&done);
+    bus_thread_stop(thread, 1234);
+    assert_int_equal(seen.turns, 4);
+    bus_thread_free(thread);
 }
 
 static void on_tick(void *arg)
@@ -317,6 +331,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_instance_that_cannot_open_says_why),
+        CASE(a_turn_comes_again_while_there_is_more),
         CASE(items_are_handed_over_before_close_and_after),
         CASE(timers_fire_on_the_bus_thread),
         CASE(descriptors_are_watched_paused_and_left),
