@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from client import Client
+from redis_server import Proxy, Redis, bridge_config
 from server import BINARY, FULL, WORKERS, Server, config
 
 Start = Callable[..., Server]
@@ -61,6 +62,7 @@ def connect(server: Server) -> Iterator[Callable[..., Client]]:
 
     yield factory
     for client in clients:
+        client.ws.close_timeout = 0.1  # the close frame stands behind what the test has not read
         client.close()
 
 
@@ -82,3 +84,50 @@ def topic() -> str:
 def channel(topic: str) -> str:
     """A plain channel of the test's own."""
     return f"plain.{topic}"
+
+
+# ---- a real Redis
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[Redis]:
+    """The Redis that most tests share; each uses channels of its own."""
+    started = Redis()
+    yield started
+    started.close()
+
+
+@pytest.fixture(scope="session")
+def bridge(redis_server: Redis) -> Iterator[Server]:
+    """The daemon in front of it; see bridge_config() for its channels."""
+    started = Server("bridge", bridge_config(redis_server.url, workers=WORKERS))
+    yield started
+    started.stop()
+
+
+@pytest.fixture
+def redis_start() -> Iterator[Callable[..., Redis]]:
+    """redis_start(**options): a Redis of the test's own."""
+    running: list[Redis] = []
+
+    def factory(**options: Any) -> Redis:
+        running.append(Redis(**options))
+        return running[-1]
+
+    yield factory
+    for started in running:
+        started.close()
+
+
+@pytest.fixture
+def proxy_to() -> Iterator[Callable[[Redis], Proxy]]:
+    """proxy_to(redis): a proxy in front of it, closed after the test."""
+    running: list[Proxy] = []
+
+    def factory(to: Redis) -> Proxy:
+        running.append(Proxy(to.port))
+        return running[-1]
+
+    yield factory
+    for proxy in running:
+        proxy.close()
