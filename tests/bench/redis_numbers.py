@@ -1,0 +1,355 @@
+#!/usr/bin/env python3
+"""The bridge on a real Redis, in numbers: each measured beside something plain, in the same run.
+
+    tests/bench/redis_numbers.py [channels] [latency] [cost] [resume]      (default: all four)
+
+channels  100 000 channels on 100 sockets subscribe, beside one plain connection that does the same
+latency   20 000 messages a second on 1 000 channels to 1 000 sockets, one worker: age at the client,
+          beside the age at a plain Redis subscriber
+cost      processor time of the bus thread for each message, beside a plain hiredis subscriber
+resume    1 000 clients resume 1 000 entries of a stream each while another stream is live: the ages of
+          the live messages before and meanwhile
+
+Needs redis-server, a C compiler, libhiredis-dev and the `redis` package (build/venv has it). Loopback only, ends by itself,
+starts and stops all it needs. Ages are taken at the client by the monotonic clock, in milliseconds.
+The machine should be idle: the load average before each part is printed with it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import select
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import IO, Any
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests" / "e2e"))
+
+from redis_server import Redis, bridge_config, until  # noqa: E402
+from server import Server  # noqa: E402
+
+TOOLS = ROOT / "build" / "bench"
+# The bridge's own bounds out of the way: what is measured is the path.
+WIDE = {
+    "limits": {"subscriptions": 2000, "ping_ms": 0, "queue_bytes": 64 << 20, "inbox_bytes": 1 << 30},
+    "linger": 0,
+}  # fmt: skip
+
+
+def tool(name: str, *libraries: str) -> str:
+    TOOLS.mkdir(parents=True, exist_ok=True)
+    out = TOOLS / name
+    source = ROOT / "tests" / "bench" / f"{name}.c"
+    if not out.exists() or out.stat().st_mtime < source.stat().st_mtime:
+        flags = ["-std=c11", "-D_GNU_SOURCE", "-O2", "-o", str(out), str(source)]
+        subprocess.run(["cc", *flags, *(f"-l{name}" for name in libraries)], check=True)
+    return str(out)
+
+
+class Sink:
+    """The clients; see sink.c."""
+
+    def __init__(self, server: Server, connections: int, each: int, frame: dict[str, Any]) -> None:
+        argv = [tool("sink"), str(server.port), str(connections), str(each), json.dumps(frame)]
+        self.process = subprocess.Popen(
+            argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def ask(self, line: str) -> dict[str, Any]:
+        inlet, outlet = self.process.stdin, self.process.stdout
+        assert inlet and outlet
+        inlet.write(line + "\n")
+        inlet.flush()
+        answer = read_line(outlet, 60)
+        if not answer:
+            raise SystemExit(
+                f"{line}: not in time; {self.ask('report') if line != 'report' else ''}"
+            )
+        return dict(json.loads(answer))
+
+    def wait(self, type_: str, count: int) -> float:
+        """Seconds from the start until so many frames of a type had come."""
+        return float(self.ask(f"wait {type_} {count}")["seconds"])
+
+    def report(self) -> dict[str, Any]:
+        return self.ask("report")
+
+    def close(self) -> None:
+        assert self.process.stdin
+        self.process.stdin.close()
+        self.process.wait(30)
+
+
+def read_line(file: IO[str], seconds: float) -> str:
+    """Empty if nothing comes in time, or at the end."""
+    ready, _, _ = select.select([file], [], [], seconds)
+    return file.readline() if ready else ""
+
+
+def command(*words: str | bytes) -> bytes:
+    parts = [w if isinstance(w, bytes) else w.encode() for w in words]
+    return b"*%d\r\n" % len(parts) + b"".join(b"$%d\r\n%s\r\n" % (len(p), p) for p in parts)
+
+
+class Plain:
+    """A connection to Redis that is not read but thrown away."""
+
+    def __init__(self, server: Redis) -> None:
+        self.sock = socket.create_connection(("127.0.0.1", server.port))
+        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def send(self, text: bytes) -> None:
+        self.sock.sendall(text)
+        while select.select([self.sock], [], [], 0)[0]:
+            if not self.sock.recv(1 << 20):
+                raise SystemExit("Redis has closed the connection")
+
+    def finish(self) -> None:
+        """All that was sent has been carried out."""
+        self.sock.sendall(command("ECHO", "carried out"))
+        seen = b""
+        while b"carried out" not in seen:
+            seen = seen[-100:] + self.sock.recv(1 << 20)
+
+
+def stamped(size: int = 100) -> bytes:
+    head = b'{"t":%d,"x":"' % time.monotonic_ns()
+    return head + b"x" * (size - len(head) - 2) + b'"}'
+
+
+def pump(server: Redis, rate: float, seconds: float, make: Any) -> int:
+    """make(i) is the i-th command; so many a second, in steps of a millisecond."""
+    out = Plain(server)
+    began, sent = time.monotonic(), 0
+    total = int(rate * seconds)
+    while sent < total:
+        due = min(total, int((time.monotonic() - began) * rate))
+        if due > sent:
+            out.send(b"".join(make(i) for i in range(sent, due)))
+            sent = due
+        time.sleep(0.001)
+    out.finish()
+    return sent
+
+
+def load() -> str:
+    return f"load average {os.getloadavg()[0]:.2f}"
+
+
+def say(text: str) -> None:
+    print(text, flush=True)
+
+
+# ---- the four
+
+
+def channels() -> None:
+    count, sockets = 100_000, 100
+    before = load()
+    server = Redis(client_output_buffer_limit="pubsub 0 0 0")
+    program = server.client()
+    plain = Plain(server)
+    began = time.monotonic()
+    plain.send(b"".join(command("SUBSCRIBE", f"raw.{i}") for i in range(count)))
+    until(lambda: int(program.client_list(_type="pubsub")[0]["sub"]) == count, "", 60)
+    reading = b""
+    while b":%d\r\n" % count not in reading:
+        reading = (reading + plain.sock.recv(1 << 20))[-2_000_000:]
+    alone = time.monotonic() - began
+    bridge = Server("bench-channels", bridge_config(server.url, workers=1, **WIDE))
+    sink = Sink(
+        bridge, sockets, count // sockets, {"type": "subscribe", "id": 1, "channel": "ps.#"}
+    )
+    try:
+        through = sink.wait("subscribed", count)
+        assert sum(n == 1 for _, n in program.pubsub_numsub("ps.0", f"ps.{count - 1}")) == 2
+        began = time.monotonic()
+        program.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+        sink.wait("gap", count)
+        again = time.monotonic() - began
+        say(f"channels: {count} on {sockets} sockets subscribed in {through:.2f} s; a plain connection "
+            f"{alone:.2f} s; ratio {through / alone:.1f}; after a loss all have their gap in {again:.2f} s; "
+            f"{bridge.rss() / count:.0f} bytes a channel; {before}")  # fmt: skip
+    finally:
+        sink.close()
+        bridge.stop()
+        server.close()
+
+
+def plain_ages(server: Redis, count: int) -> subprocess.Popen[str]:
+    """A plain subscriber in another process that dates what comes; prints its p99 at the end."""
+    code = f"""
+import socket, sys, time
+s = socket.create_connection(("127.0.0.1", {server.port}))
+names = ["ps.%d" % i for i in range({count})] + ["bench.end"]
+s.sendall("".join("*2\\r\\n$9\\r\\nSUBSCRIBE\\r\\n$%d\\r\\n%s\\r\\n" % (len(n), n) for n in names).encode())
+print("ready", flush=True)
+ages, rest = [], b""
+while b"bench.end\\r\\n$1\\r\\n1" not in rest[-200:]:
+    rest += s.recv(1 << 18)
+    now = time.monotonic_ns()
+    *whole, rest = rest.split(b'{{"t":')
+    rest = rest if len(whole) < 1 else b'{{"t":' + rest
+    for piece in whole:
+        stamp = piece.partition(b",")[0]
+        if stamp.isdigit():
+            ages.append(now - int(stamp))
+ages.sort()
+print(len(ages), ages[len(ages) // 2] / 1e6, ages[len(ages) * 99 // 100] / 1e6, flush=True)
+"""
+    return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+
+
+def latency() -> None:
+    sockets, rate, seconds = 1000, 20_000, 8.0
+    before = load()
+    server = Redis()
+    bridge = Server("bench-latency", bridge_config(server.url, workers=1, **WIDE))
+    sink = Sink(bridge, sockets, 1, {"type": "subscribe", "id": 1, "channel": "ps.#"})
+    try:
+        sink.wait("subscribed", sockets)
+
+        def message(i: int) -> bytes:
+            return command("PUBLISH", f"ps.{i % sockets}", stamped())
+
+        pump(server, rate, 1.0, message)
+        sink.wait("message", int(rate))
+        sink.ask("clear")
+        sent = pump(server, rate, seconds, message)
+        sink.wait("message", int(rate) + sent)
+        through = sink.report()
+        # The same load once more, for a plain subscriber alone.
+        sink.close()
+        beside = plain_ages(server, sockets)
+        assert beside.stdout
+        read_line(beside.stdout, 20)
+        pump(server, rate, seconds / 2, message)
+        server.client().publish("bench.end", "1")
+        _, p50, p99 = read_line(beside.stdout, 60).split()
+        beside.wait(20)
+        say(f"latency: {sent} messages at {rate} a second to {sockets} sockets, one worker: "
+            f"p50 {through['p50']:.2f} ms, p99 {through['p99']:.2f} ms, max {through['max']:.1f} ms, gaps {through['gap']}; "
+            f"a plain subscriber p50 {float(p50):.2f} ms, p99 {float(p99):.2f} ms; ratio of p99 {through['p99'] / float(p99):.1f}; {before}")  # fmt: skip
+    finally:
+        sink.close()
+        bridge.stop()
+        server.close()
+
+
+def thread_time(server: Server, bus: str) -> int:
+    """Processor time of the bus thread in ns."""
+    for task in Path(f"/proc/{server.pid}/task").iterdir():
+        if (task / "comm").read_text().strip() == f"bus {bus}":
+            return int((task / "schedstat").read_text().split()[0])
+    raise SystemExit("no bus thread")
+
+
+def cost() -> None:
+    sockets, rate, seconds, count = 10, 20_000, 8.0, 1000
+    before = load()
+    server = Redis()
+    bridge = Server("bench-cost", bridge_config(server.url, workers=1, **WIDE))
+    sink = Sink(
+        bridge, sockets, count // sockets, {"type": "subscribe", "id": 1, "channel": "ps.#"}
+    )
+    reader = subprocess.Popen(
+        [tool("redis_reader", "hiredis"), str(server.port), str(count), "ps."],
+        stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        assert reader.stdout
+        sink.wait("subscribed", count)
+        read_line(reader.stdout, 20)
+        start = thread_time(bridge, "r")
+        sent = pump(
+            server, rate, seconds, lambda i: command("PUBLISH", f"ps.{i % count}", stamped())
+        )
+        sink.wait("message", sent)
+        ours = (thread_time(bridge, "r") - start) / sent
+        server.client().publish("ps.end", "1")
+        answer = json.loads(read_line(reader.stdout, 20))
+        plain = answer["processor_ns"] / answer["messages"]
+        say(f"cost: {sent} messages at {rate} a second, 100 bytes: bus thread {ours / 1000:.2f} us a message, "
+            f"plain hiredis subscriber {plain / 1000:.2f} us; ratio {ours / plain:.2f}; {before}")  # fmt: skip
+    finally:
+        reader.kill()
+        reader.wait()
+        sink.close()
+        bridge.stop()
+        server.close()
+
+
+def resume() -> None:
+    clients, entries, listeners, rate = 1000, 1000, 100, 200
+    before = load()
+    server = Redis()
+    program = server.client()
+    pipe = program.pipeline(transaction=False)
+    for i in range(entries + 1):
+        pipe.xadd("st.past", {"data": b"x" * 100}, id=f"{i + 1}-0")
+    pipe.execute()
+    settings = bridge_config(server.url, workers=1, **{**WIDE, "replay": {"ring_messages": 100}})
+    bridge = Server("bench-resume", settings)
+    live = Sink(bridge, listeners, 1, {"type": "subscribe", "id": 1, "channel": "st.live"})
+    crowd = None
+    try:
+        live.wait("subscribed", listeners)
+        pumped = subprocess.Popen(
+            [sys.executable, __file__, "--pump", str(server.port), str(rate), "14"]
+        )
+        time.sleep(1.5)
+        live.ask("clear")
+        time.sleep(4)
+        calm = live.report()
+        live.ask("clear")
+        past = {"type": "subscribe", "id": 1, "channel": "st.past", "from": {"after": ["0/1-0"]}}
+        crowd = Sink(bridge, clients, 1, past)
+        took = crowd.wait("live", clients)
+        busy = live.report()
+        got = crowd.report()
+        pumped.wait(60)
+        assert got["message"] == clients * entries, got
+        say(f"resume: {clients} clients resume {entries} entries each in {took:.2f} s; a live stream of {rate} a second "
+            f"to {listeners} sockets: p99 {calm['p99']:.2f} ms before ({calm['dated']} messages), {busy['p99']:.2f} ms meanwhile "
+            f"({busy['dated']}); ratio {busy['p99'] / calm['p99']:.2f}; one worker; {before}")  # fmt: skip
+    finally:
+        if crowd:
+            crowd.close()
+        live.close()
+        bridge.stop()
+        server.close()
+
+
+def pump_entries(port: int, rate: float, seconds: float) -> None:
+    """In a process of its own: dated entries for the stream st.live."""
+    target = Redis(start=False)
+    target.port = port
+    pump(target, rate, seconds, lambda i: command("XADD", "st.live", "*", "data", stamped()))
+
+
+PARTS = {"channels": channels, "latency": latency, "cost": cost, "resume": resume}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    parser.add_argument("part", nargs="*", help=", ".join(PARTS))
+    parser.add_argument("--pump", nargs=3, type=float, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.pump:
+        port, rate, seconds = options.pump
+        return pump_entries(int(port), rate, seconds)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
+    for name in options.part or PARTS:
+        PARTS[name]()
+    return None
+
+
+if __name__ == "__main__":
+    main()
