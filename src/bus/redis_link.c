@@ -14,8 +14,8 @@
 #include "bus/redis_wire.h"
 
 #define BATCH 65536         /* bytes of commands that are written at once */
-#define READ_PIECE 32768    /* bytes that are read at once */
-#define READ_TURN 32768     /* bytes for each wake-up, so that others get their turn */
+#define READ_TURN 65536     /* bytes for each wake-up, so that others get their turn */
+#define READ_PATIENT 8192   /* the same where what is read can wait */
 #define WRITE_TURN 8        /* batches for each wake-up */
 #define REPLY_MAX (1 << 29) /* bytes of one reply; Redis's own limit for a value */
 #define BACKOFF_FIRST 250   /* ms */
@@ -390,10 +390,11 @@ static bool take_replies(struct redis_link *l)
 
 static void receive(struct redis_link *l)
 {
-    static _Thread_local char piece[READ_PIECE];
+    static _Thread_local char piece[READ_TURN];
+    const size_t size = l->spec.patient ? READ_PATIENT : sizeof(piece);
     l->more = l->reading_writes = false;
-    for (size_t got = 0; got < READ_TURN;) {
-        size_t n = sizeof(piece);
+    for (size_t got = 0; got < size;) {
+        size_t n = size;
         enum wire_step step = redis_wire_read(&l->wire, piece, &n);
         if (step == WIRE_FAILED)
             doom(l, "%s: %s%s", where(l), l->wire.words,
@@ -404,8 +405,7 @@ static void receive(struct redis_link *l)
         l->heard = ticks(l);
         if (reply_reader_feed(l->reader, piece, n) < 0)
             doom(l, "%s: %s", where(l), reply_reader_words(l->reader));
-        if (l->doom[0] || !take_replies(l)) return;
-        if (n < sizeof(piece) && !l->wire.tls) return;
+        if (l->doom[0] || !take_replies(l) || (n < size && !l->wire.tls)) return;
         got += n;
     }
     l->more = l->wire.tls != NULL;

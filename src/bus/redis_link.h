@@ -86,6 +86,7 @@ struct link_spec {
     void *owner;
     size_t queue_bytes; /* cap of what waits and of what is written and not answered */
     bool want_id;       /* ask for CLIENT ID in the greeting: link_client_id() */
+    bool patient;       /* what comes can wait: little of it for each turn of the loop */
 };
 
 struct redis_link *link_new(const struct link_spec *spec);

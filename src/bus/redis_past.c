@@ -242,6 +242,7 @@ struct redis_past *past_new(const struct wsbus_host *host, const struct redis_co
         .ops = &past_ops,
         .owner = p,
         .queue_bytes = QUEUE_BYTES,
+        .patient = true,
     };
 
     p->host = host;

@@ -116,7 +116,8 @@ static void on_frame(struct session_worker *w, struct mail_frame *m)
     struct subscription *sub = subscription_find(w, m->id);
 
     if (!sub) return;
-    if (sub->state == SUB_REPLAY) session_push(sub->session, &m->slip, OUTQ_PACED, NULL);
+    if (sub->state == SUB_REPLAY)
+        session_push(sub->session, &m->slip, OUTQ_PACED, &w->flush.replays);
     if (sub->state == SUB_LIVE) session_push(sub->session, &m->slip, OUTQ_CAPPED, NULL);
 }
 

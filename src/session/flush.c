@@ -5,12 +5,20 @@
 
 #include "base/mem.h"
 
+#define REPLAY_TURNS 8 /* one of so many is for replays */
+
+static void own_init(struct fan_group *g)
+{
+    list_init(&g->waiting);
+    list_init(&g->turn);
+}
+
 void flush_init(struct flush *f, struct fanout *fanout)
 {
     *f = (struct flush){.fanout = fanout, .gather = mem_alloc(FLUSH_GATHER)};
     list_init(&f->turns);
-    list_init(&f->control.waiting);
-    list_init(&f->control.turn);
+    own_init(&f->control);
+    own_init(&f->replays);
 }
 
 void flush_done(struct flush *f)
@@ -28,6 +36,7 @@ static void wait_on(struct flush *f, struct flush_node *n, struct fan_group *g)
 {
     list_append(&g->waiting, &n->wait);
     n->group = g;
+    n->replay = g == &f->replays;
     if (g->waiting_count++ == 0) list_append(&f->turns, &g->turn);
 }
 
@@ -39,7 +48,7 @@ static void wait_off(struct flush *f, struct flush_node *n)
     n->group = NULL;
     if (--g->waiting_count > 0) return;
     list_del(&g->turn);
-    if (g != &f->control) fanout_release(f->fanout, g);
+    if (g != &f->control && g != &f->replays) fanout_release(f->fanout, g);
 }
 
 void flush_mark(struct flush *f, struct flush_node *n, struct fan_group *group)
@@ -55,9 +64,22 @@ void flush_mark(struct flush *f, struct flush_node *n, struct fan_group *group)
     wait_on(f, n, to);
 }
 
+void flush_again(struct flush *f, struct flush_node *n)
+{
+    flush_mark(f, n, n->replay ? &f->replays : NULL);
+}
+
 void flush_drop(struct flush *f, struct flush_node *n)
 {
     if (n->group) wait_off(f, n);
+}
+
+static struct fan_group *next_group(struct flush *f)
+{
+    struct list *n = list_pop(&f->turns);
+
+    list_append(&f->turns, n);
+    return LIST_ITEM(n, struct fan_group, turn);
 }
 
 struct flush_node *flush_next(struct flush *f)
@@ -66,8 +88,8 @@ struct flush_node *flush_next(struct flush *f)
     struct fan_group *g;
 
     if (list_empty(&f->turns)) return NULL;
-    g = LIST_ITEM(list_pop(&f->turns), struct fan_group, turn);
-    list_append(&f->turns, &g->turn);
+    g = next_group(f);
+    if (g == &f->replays && ++f->passed % REPLAY_TURNS != 0) g = next_group(f);
     n = LIST_ITEM(g->waiting.next, struct flush_node, wait);
     wait_off(f, n);
     return n;

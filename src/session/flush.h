@@ -1,8 +1,9 @@
 /* Which socket is written next, and the write itself. One for each worker.
  *
  * A session with something to say waits on the list of the fan-out group that gave it the first
- * of it, or on the worker's own list (replies, replays). The lists take turns, one session each,
- * so that a channel with two subscribers is not stuck behind one with ten thousand. A session is
+ * of it, or on one of the worker's own lists (replies; replays). The lists take turns, one session
+ * each, so that a channel with two subscribers is not stuck behind one with ten thousand; replays,
+ * whose writes are the largest, have every eighth turn where somebody else waits too. A session is
  * on one list at most, and on none while its transport is choked. */
 #ifndef SESSION_FLUSH_H
 #define SESSION_FLUSH_H
@@ -21,12 +22,14 @@ struct flush_node {
     struct list wait;
     struct fan_group *group; /* whose list; NULL: on none */
     bool choked;
+    bool replay; /* the list that it was on last was that of the replays */
 };
 
 struct flush {
     struct fanout *fanout;
-    struct list turns;        /* groups with waiting sessions */
-    struct fan_group control; /* the worker's own list; never in the fan-out table */
+    struct list turns;                 /* groups with waiting sessions */
+    struct fan_group control, replays; /* the worker's own lists; never in the fan-out table */
+    unsigned passed;                   /* turns that replays have let others have */
     unsigned char *gather;
 };
 
@@ -34,9 +37,11 @@ void flush_init(struct flush *f, struct fanout *fanout);
 void flush_done(struct flush *f); /* nothing may wait */
 
 void flush_node_init(struct flush_node *n);
-/* It has something to say because of this group (NULL: a reply or the like). One that waits
- * already moves if the other list is less than half as long. */
+/* It has something to say because of this group (NULL: a reply or the like; or f->replays). One
+ * that waits already moves if the other list is less than half as long. */
 void flush_mark(struct flush *f, struct flush_node *n, struct fan_group *group);
+/* It has more to say than could be written. */
+void flush_again(struct flush *f, struct flush_node *n);
 void flush_drop(struct flush *f, struct flush_node *n);
 /* The next one in rotation, taken off its list; NULL: nobody waits. */
 struct flush_node *flush_next(struct flush *f);

@@ -137,7 +137,7 @@ void session_flush(struct session *s)
         return;
     }
     s->flush.choked = result == TRANSPORT_CHOKED;
-    if (!outq_empty(&s->out)) flush_mark(&w->flush, &s->flush, NULL);
+    if (!outq_empty(&s->out)) flush_again(&w->flush, &s->flush);
     session_progress(s);
 }
 
@@ -320,7 +320,7 @@ void session_writable(struct session *s)
 
     w->now = clock_ticks();
     s->flush.choked = false;
-    if (session_live(s) && !outq_empty(&s->out)) flush_mark(&w->flush, &s->flush, NULL);
+    if (session_live(s) && !outq_empty(&s->out)) flush_again(&w->flush, &s->flush);
 }
 
 /* ---- end ------------------------------------------------------------------------------------- */

@@ -65,6 +65,24 @@ static void test_rotation(void **state)
         expect_next(f, order[i]);
 }
 
+static void test_replays_stand_back(void **state)
+{
+    struct fixture *f = *state;
+
+    for (int i = 0; i < 2; i++)
+        flush_mark(&f->flush, &f->node[i], &f->flush.replays);
+    for (int i = 2; i < 10; i++)
+        flush_mark(&f->flush, &f->node[i], f->busy);
+    const int order[] = {2, 3, 4, 5, 6, 7, 8, 0, 9};
+    for (size_t i = 0; i < sizeof order / sizeof *order; i++)
+        expect_next(f, order[i]);
+    flush_again(&f->flush, &f->node[0]); /* still a replay */
+    assert_ptr_equal(f->node[0].group, &f->flush.replays);
+    expect_next(f, 1); /* nobody else waits */
+    expect_next(f, 0);
+    expect_next(f, -1);
+}
+
 static void test_moves_to_shorter_list(void **state)
 {
     struct fixture *f = *state;
@@ -161,6 +179,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_rotation, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_replays_stand_back, setup, teardown),
         cmocka_unit_test_setup_teardown(test_moves_to_shorter_list, setup, teardown),
         cmocka_unit_test_setup_teardown(test_choked_waits_nowhere, setup, teardown),
         cmocka_unit_test_setup_teardown(test_group_outlives_members, setup, teardown),
