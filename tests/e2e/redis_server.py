@@ -79,7 +79,11 @@ class Redis:
         self.process: subprocess.Popen[bytes] | None = None
         self.clients: list[redis.Redis] = []
         if start:
-            self.start()
+            try:
+                self.start()
+            except BaseException:
+                self.close()
+                raise
 
     # ---- the process
 

@@ -40,7 +40,7 @@ def test_faults(
     start: Start, redis_start: Callable[..., Redis], proxy_to: Callable[[Redis], Proxy], capsys: pytest.CaptureFixture[str]
 ) -> None:  # fmt: skip
     server = redis_start(appendonly="yes", appendfsync="always")
-    faults(start, server, proxy_to(server), 8, capsys)
+    faults(start, server, proxy_to(server), 6, capsys)
 
 
 @pytest.mark.long
