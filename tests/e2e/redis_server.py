@@ -248,14 +248,15 @@ class Proxy:
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.taken += 1
+        self.tasks.add(asyncio.current_task())
         try:
             there, out = await asyncio.open_connection("127.0.0.1", self.target)
-        except OSError:
+        except (OSError, asyncio.CancelledError):
+            self.tasks.discard(asyncio.current_task())
             writer.transport.abort()
             return
         pair = (writer, out)
         self.pairs.add(pair)
-        self.tasks.add(asyncio.current_task())
         pumps = [
             asyncio.ensure_future(self._pump(reader, out, self.up)),
             asyncio.ensure_future(self._pump(there, writer, self.down)),
@@ -295,7 +296,11 @@ class Proxy:
                 end.transport.abort()
 
     async def _join(self) -> None:
-        await asyncio.gather(*self.tasks, return_exceptions=True)
+        # One that was accepted just before the cut may have become a pair after it.
+        while tasks := [task for task in self.tasks if task]:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _gates(self, up: bool, down: bool) -> None:
         for gate, is_open in ((self.up, up), (self.down, down)):

@@ -220,9 +220,9 @@ def test_in_flight_when_the_connection_dies(
     client.publish("st.a", data=0)
     client.call("publish", channel="ps.a", data=0)
     proxy.hold(down=True)
-    asked = [client.ask("publish", channel="st.a", data=i) for i in range(1, 11)]
     more = [client.ask("publish", channel="ps.a", data=i) for i in range(1, 11)]
-    until(lambda: program.xlen("st.a") == 11, "they arrive at Redis")
+    asked = [client.ask("publish", channel="st.a", data=i) for i in range(1, 11)]
+    until(lambda: program.xlen("st.a") == 11, "the last of them arrive at Redis")
     proxy.cut()
     proxy.restore()
     for number in [*asked, *more]:
