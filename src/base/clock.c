@@ -32,6 +32,23 @@ int64_t clock_wall(void)
     return read_ms(CLOCK_REALTIME);
 }
 
+static uint64_t read_us(clockid_t id)
+{
+    struct timespec ts;
+    clock_gettime(id, &ts);
+    return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
+}
+
+uint64_t clock_us(void)
+{
+    return read_us(CLOCK_MONOTONIC);
+}
+
+uint64_t clock_work_us(void)
+{
+    return read_us(CLOCK_THREAD_CPUTIME_ID);
+}
+
 void clock_freeze(uint64_t ticks, int64_t wall)
 {
     atomic_store(&frozen_ticks, ticks);

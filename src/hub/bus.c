@@ -7,7 +7,8 @@
 #include "base/mem.h"
 #include "protocol/cursor.h"
 
-#define PULLS 4 /* chunks of replays in one turn of the loop */
+#define PULLS 4    /* chunks of replays in one turn of the loop */
+#define PAUSE_MS 1 /* of replays that have had their share */
 
 /* ---- numbers, mail, pending requests -------------------------------------------------------- */
 
@@ -160,7 +161,10 @@ static void on_message(const struct wsbus_host *h, uint64_t feed, struct wsbus_m
 {
     struct feed *f = feed_by_token(of_host(h), feed);
 
-    if (f && f->state == FEED_LIVE) feed_on_message(f, m);
+    if (f && f->state == FEED_LIVE) {
+        pace_live(&f->bus->pace, clock_ticks());
+        feed_on_message(f, m);
+    }
     wsbus_message_unref(m);
 }
 
@@ -277,6 +281,7 @@ static void on_closed(const struct wsbus_host *h)
     struct map_walk walk = {0};
     struct map_node *n;
 
+    timer_stop(bus_timers(b), &b->pause);
     abandon_pending(b);
     while ((n = map_next(&b->feeds, &walk)))
         feed_abandon(CONTAINER_OF(n, struct feed, by_topic));
@@ -374,15 +379,29 @@ static void on_item(void *handler, struct inbox_item *item)
 }
 
 /* A few chunks of replays, then what is live has its turn: thousands who resume at once must not
- * make everybody else wait for all of them. */
+ * make everybody else wait for all of them. True: there is more, and no reason to pause. */
 static bool on_turn(void *handler)
 {
     struct hub_bus *b = handler;
     struct list *n;
 
-    for (unsigned i = 0; i < PULLS && bus_instance(b) && (n = list_pop(&b->pulls)); i++)
+    for (unsigned i = 0; i < PULLS && bus_instance(b) && !list_empty(&b->pulls); i++) {
+        if (pace_is_live(&b->pace, clock_ticks()) &&
+            !pace_may(&b->pace, clock_us(), clock_work_us())) {
+            bus_timer(b, &b->pause, PAUSE_MS);
+            return false;
+        }
+        n = list_pop(&b->pulls);
         replay_pull(LIST_ITEM(n, struct follower, pull));
+    }
     return bus_instance(b) && !list_empty(&b->pulls);
+}
+
+static void on_pause(struct timer *t)
+{
+    struct hub_bus *b = CONTAINER_OF(t, struct hub_bus, pause);
+
+    if (on_turn(b)) bus_timer(b, t, 0);
 }
 
 /* ---- life ------------------------------------------------------------------------------------- */
@@ -426,6 +445,7 @@ struct hub_bus *bus_start(const struct hub_bus_spec *spec, char *err, size_t err
     map_init(&b->tokens_of_feeds);
     map_init(&b->followers);
     list_init(&b->pulls);
+    timer_init(&b->pause, on_pause);
     buf_init(&b->text, BUF_UNLIMITED);
     buf_init(&b->scratch, BUF_UNLIMITED);
     b->thread = bus_thread_start(&thread, err, err_size);

@@ -32,9 +32,11 @@
 #include "bus/thread.h"
 #include "config/config.h"
 #include "hub/mail.h"
+#include "hub/pace.h"
 #include "hub/ring.h"
 
 #define CHUNK_BYTES 65536u
+#define CHUNK_BYTES_LIVE 16384u /* of a replay beside live messages: a short turn */
 #define CHUNK_MESSAGES 1024u
 #define CHUNK_SCAN 8192u
 #define READ_RETRY 500u /* ms until a read is tried again that found no bus */
@@ -59,6 +61,8 @@ struct hub_bus {
     struct map tokens_of_feeds; /* struct feed by the token of its upstream subscription */
     struct map followers;       /* by (worker, id) */
     struct list pulls;          /* followers whose next chunk has been asked for */
+    struct pace pace;           /* of these */
+    struct timer pause;         /* until the next of them */
     uint64_t last_number;       /* of tokens and channels; the bus in its highest bits */
     struct buf text, scratch;   /* a frame's payload; anything else */
     struct target *targets;     /* of the message in hand */

@@ -1,3 +1,4 @@
+#include "base/clock.h"
 #include "hub/feed.h"
 #include "protocol/cursor.h"
 #include "protocol/reply.h"
@@ -90,6 +91,11 @@ static void replay_finish(struct follower *s)
 
 /* ---- from the ring ------------------------------------------------------------------------------- */
 
+static uint32_t chunk_bytes(const struct follower *s)
+{
+    return pace_is_live(&s->bus->pace, clock_ticks()) ? CHUNK_BYTES_LIVE : CHUNK_BYTES;
+}
+
 /* The frame of a ring entry for this channel; the last one built is kept with the entry. */
 static struct frame *entry_frame(struct follower *s, struct ring_entry *e)
 {
@@ -119,7 +125,7 @@ static void replay_from_ring(struct follower *s)
     struct feed *f = s->feed;
     struct span key = s->channel->key;
     uint64_t serial = ring_after(&f->ring, s->at, key);
-    size_t bytes = 0;
+    size_t bytes = 0, most = chunk_bytes(s);
 
     for (; serial != RING_NONE; serial = ring_following(&f->ring, serial, key)) {
         struct ring_entry *e = ring_entry(&f->ring, serial);
@@ -128,7 +134,7 @@ static void replay_from_ring(struct follower *s)
 
         if (beyond_front(s, e->message)) continue;
         if (seen && pos_compare(&e->message->pos, seen) <= 0) continue;
-        if (bytes >= CHUNK_BYTES) {
+        if (bytes >= most) {
             post_chunk(s, 0);
             return;
         }
@@ -158,7 +164,7 @@ static void replay_read(struct follower *s)
         .key = s->channel->key.p,
         .key_len = s->channel->key.n,
         .max_messages = CHUNK_MESSAGES,
-        .max_bytes = CHUNK_BYTES,
+        .max_bytes = chunk_bytes(s),
         .max_scan = CHUNK_SCAN,
     };
 
