@@ -264,13 +264,13 @@ class Proxy:
         try:
             await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for pump in pumps:
-                pump.cancel()
-            await asyncio.gather(*pumps, return_exceptions=True)
             self.pairs.discard(pair)
             self.tasks.discard(asyncio.current_task())
             for end in pair:
                 end.transport.abort()
+            for pump in pumps:
+                pump.cancel()
+            await asyncio.gather(*pumps, return_exceptions=True)
 
     async def _pump(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, gate: asyncio.Event
@@ -297,7 +297,9 @@ class Proxy:
 
     async def _join(self) -> None:
         # One that was accepted just before the cut may have become a pair after it.
-        while tasks := [task for task in self.tasks if task]:
+        while self.tasks:
+            tasks = [task for task in self.tasks if task]
+            self.tasks.clear()
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
