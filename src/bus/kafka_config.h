@@ -23,6 +23,10 @@ struct kafka_config {
     uint64_t refresh;         /* ms between looks for added and deleted partitions */
     size_t queue_bytes;       /* of publishes that are not answered */
     unsigned readers;         /* consumers that read the past, at most */
+    bool scram;               /* the login is SCRAM */
+    /* The property list as given, lent: names and values in turn. */
+    const char *const *given;
+    size_t given_count;
 };
 
 /* What a handle of librdkafka is for. All consumers are read_committed unless the user says
@@ -37,9 +41,11 @@ enum kafka_role {
 
 extern const struct wsbus_option kafka_options[];
 
-/* NULL with one sentence in `err`. */
+/* NULL with one sentence in `err`. `values` are lent for as long as it lives. */
 struct kafka_config *kafka_config_new(const struct wsbus_value *values, char *err, size_t err_size);
 void kafka_config_free(struct kafka_config *c);
+/* Also makes handles without brokers, which lets librdkafka read its files; starts threads and ends
+ * them. */
 int kafka_config_check(const struct wsbus_value *values, char *err, size_t err_size);
 /* A copy of the properties for a handle: the caller's, who gives it to kafka_handle_new(). */
 rd_kafka_conf_t *kafka_config_conf(const struct kafka_config *c, enum kafka_role role);

@@ -8,7 +8,7 @@
  *
  * A job is embedded in the caller's struct. work() runs on a helper thread, then done() on the bus
  * thread; if the crew was stopped meanwhile, left() runs in place of done(), on whatever thread: it
- * frees the job and touches nothing of the bus. Bus thread, except work() and left(). */
+ * frees what the job holds and touches nothing of the bus. Bus thread, except work() and left(). */
 #ifndef BUS_KAFKA_CREW_H
 #define BUS_KAFKA_CREW_H
 
@@ -29,10 +29,9 @@ struct crew_job {
     /* The crew's: */
     struct list node;
     struct crew_core *core;
-    bool alone;
 };
 
-/* `threads`: at most so many, made when they are needed. */
+/* `threads`: at most so many, made when they are needed. NULL: no descriptor can be had. */
 struct kafka_crew *kafka_crew_new(const struct wsbus_host *host, unsigned threads);
 /* Jobs begin in the order in which they were given. */
 void kafka_crew_run(struct kafka_crew *c, struct crew_job *j);

@@ -43,8 +43,9 @@ struct kafka_topic {
 /* Part of the caller's struct, zeroed at first. `done` may ask again and may free the struct; `topic`
  * is lent. */
 struct meta_call {
-    struct list node; /* the module's */
-    bool open;        /* asked and not answered */
+    struct list node;        /* the module's */
+    struct kafka_meta *meta; /* the module's */
+    bool open;               /* asked and not answered */
     void (*done)(struct meta_call *c, const struct kafka_topic *topic);
 };
 
