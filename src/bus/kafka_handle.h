@@ -44,6 +44,8 @@ void kafka_handle_free(struct kafka_handle *h);
 /* For calls that do not block: rd_kafka_producev(), rd_kafka_assign() takes microseconds but waits
  * for librdkafka's main thread, so it goes to the crew. */
 rd_kafka_t *kafka_handle_rk(struct kafka_handle *h);
+/* Stops the flow from the loop, as ops->message does from inside. */
+void kafka_handle_pause(struct kafka_handle *h);
 /* Message flow again, after ops->message returned false; from the loop, not from inside. */
 void kafka_handle_resume(struct kafka_handle *h);
 
