@@ -25,29 +25,29 @@
 #include "bus/kafka_range.h"
 #include "bus/kafka_reader.h"
 
-struct past_job;
+struct kafka_job;
 
-struct past_kind {
-    /* The topic is as follows (WSBUS_OK): sets job->range and calls past_pass(), or answers. */
-    void (*extent)(struct past_job *j, const struct kafka_topic *topic);
+struct kafka_job_kind {
+    /* The topic is as follows (WSBUS_OK): sets job->range and calls kafka_job_read(), or answers. */
+    void (*extent)(struct kafka_job *j, const struct kafka_topic *topic);
     /* A message of the range. False: enough. */
-    bool (*look)(struct past_job *j, const rd_kafka_message_t *m);
-    /* The range is over (open is 0), or it was enough, or time is up: calls past_pass() for another
+    bool (*look)(struct kafka_job *j, const rd_kafka_message_t *m);
+    /* The range is over (open is 0), or it was enough, or time is up: calls kafka_job_read() for another
      * range, or answers. */
-    void (*over)(struct past_job *j);
+    void (*over)(struct kafka_job *j);
     /* Is there something to answer with before the range is over? */
-    bool (*partial)(const struct past_job *j);
-    void (*fail)(struct past_job *j, const struct wsbus_answer *a); /* answers */
-    void (*free)(struct past_job *j);                               /* its own, and the job */
+    bool (*partial)(const struct kafka_job *j);
+    void (*fail)(struct kafka_job *j, const struct wsbus_answer *a); /* answers */
+    void (*free)(struct kafka_job *j);                               /* its own, and the job */
 };
 
-enum past_state { PAST_ASKING, PAST_QUEUED, PAST_READING, PAST_PROVING };
+enum kafka_job_state { JOB_ASKING, JOB_QUEUED, JOB_READING, JOB_PROVING };
 
-struct past_job {
+struct kafka_job {
     struct list node; /* past.queue, or past.busy */
     struct kafka_past *past;
-    const struct past_kind *kind;
-    enum past_state state;
+    const struct kafka_job_kind *kind;
+    enum kafka_job_state state;
     uint64_t token;
     uint64_t due; /* without progress until then it fails */
     bool moved;   /* progress since the last tick */
@@ -56,7 +56,7 @@ struct past_job {
     enum kafka_want want;
     int64_t time;
     struct meta_call meta;
-    struct past_slot *slot;    /* READING, PROVING */
+    struct kafka_slot *slot;   /* READING, PROVING */
     struct kafka_range *range; /* what is being looked at */
     int64_t *began;            /* where each partition of it began */
     struct span topic;
@@ -65,11 +65,11 @@ struct past_job {
 };
 
 /* A reader and who has it. */
-struct past_slot {
+struct kafka_slot {
     struct list node;
     struct kafka_past *past;
     struct kafka_reader *reader;
-    struct past_job *job;  /* NULL: free */
+    struct kafka_job *job; /* NULL: free */
     bool replace;          /* place it anew where its job is */
     bool proven;           /* let it go on */
     unsigned ignored;      /* messages since it was placed that nobody wanted */
@@ -78,7 +78,7 @@ struct past_slot {
     char *words; /* last complaint of the handle */
 };
 
-enum past_pace { PACE_NONE, PACE_SLOW, PACE_FAST };
+enum kafka_pace { PACE_NONE, PACE_SLOW, PACE_FAST };
 
 struct kafka_past {
     const struct wsbus_host *host;
@@ -90,20 +90,20 @@ struct kafka_past {
     struct list slots;
     size_t jobs, bytes, slot_count;
     struct wsbus_timer *kick, *tick;
-    enum past_pace pace; /* the tick is set */
+    enum kafka_pace pace; /* the tick is set */
     bool stopped;
 };
 
 /* Jobs are allocated by their kinds, zeroed. Takes it over; with job->range set it goes straight to a
  * reader, if one stands there; otherwise asks for `want` first. `bytes`: what it holds. */
-void past_add(struct kafka_past *p, struct past_job *j, const struct wsbus_topic *topic,
-              struct span key);
-void past_ask(struct past_job *j);  /* asks for the extent (again) */
-void past_pass(struct past_job *j); /* looks at job->range, which has something open */
-void past_done(struct past_job *j); /* it was answered: frees it */
-void past_refuse(struct past_job *j, enum wsbus_status status, const char *words);
-void past_set_range(struct past_job *j, struct kafka_range *range); /* takes it over */
+void kafka_job_add(struct kafka_past *p, struct kafka_job *j, const struct wsbus_topic *topic,
+                   struct span key);
+void kafka_job_ask(struct kafka_job *j);  /* asks for the extent (again) */
+void kafka_job_read(struct kafka_job *j); /* looks at job->range, which has something open */
+void kafka_job_done(struct kafka_job *j); /* it was answered: frees it */
+void kafka_job_refuse(struct kafka_job *j, enum wsbus_status status, const char *words);
+void kafka_job_set_range(struct kafka_job *j, struct kafka_range *range); /* takes it over */
 /* Does a free reader stand where the range begins? */
-bool past_stands(struct kafka_past *p, struct span topic, const struct kafka_range *range);
+bool kafka_past_stands(struct kafka_past *p, struct span topic, const struct kafka_range *range);
 
 #endif

@@ -10,7 +10,7 @@
 #include "protocol/cursor.h"
 
 struct finder {
-    struct past_job job;
+    struct kafka_job job;
     enum wsbus_place place;
     struct wsbus_cursor *cursor, *until;
     uint64_t count, max_messages;
@@ -19,7 +19,7 @@ struct finder {
     int32_t partitions;
 };
 
-static struct finder *finder_of(const struct past_job *j)
+static struct finder *finder_of(const struct kafka_job *j)
 {
     return CONTAINER_OF(j, struct finder, job);
 }
@@ -32,7 +32,7 @@ static void answer(struct finder *f, struct wsbus_cursor *at, bool limited)
 
     host->located(host, f->job.token, &ok, &l);
     cursor_free(at);
-    past_done(&f->job);
+    kafka_job_done(&f->job);
 }
 
 /* ---- the newest n ------------------------------------------------------------------------------------ */
@@ -43,8 +43,8 @@ static void look_on(struct finder *f)
     struct wsbus_cursor *at;
 
     if (range) {
-        past_set_range(&f->job, range);
-        past_pass(&f->job);
+        kafka_job_set_range(&f->job, range);
+        kafka_job_read(&f->job);
         return;
     }
     at = cursor_new((uint32_t)f->partitions);
@@ -172,7 +172,7 @@ static bool limit(const struct finder *f, struct kafka_range *range)
     return true;
 }
 
-static void finder_extent(struct past_job *j, const struct kafka_topic *topic)
+static void finder_extent(struct kafka_job *j, const struct kafka_topic *topic)
 {
     struct finder *f = finder_of(j);
     struct kafka_range *range;
@@ -195,7 +195,7 @@ static void finder_extent(struct past_job *j, const struct kafka_topic *topic)
 
 /* ---- the request ------------------------------------------------------------------------------------- */
 
-static bool finder_look(struct past_job *j, const rd_kafka_message_t *m)
+static bool finder_look(struct kafka_job *j, const rd_kafka_message_t *m)
 {
     struct finder *f = finder_of(j);
     rd_kafka_timestamp_type_t type;
@@ -206,23 +206,23 @@ static bool finder_look(struct past_job *j, const rd_kafka_message_t *m)
     return true;
 }
 
-static void finder_over(struct past_job *j)
+static void finder_over(struct kafka_job *j)
 {
     look_on(finder_of(j));
 }
 
-static bool finder_partial(const struct past_job *j)
+static bool finder_partial(const struct kafka_job *j)
 {
     (void)j;
     return false;
 }
 
-static void finder_fail(struct past_job *j, const struct wsbus_answer *a)
+static void finder_fail(struct kafka_job *j, const struct wsbus_answer *a)
 {
     j->past->host->located(j->past->host, j->token, a, NULL);
 }
 
-static void finder_free(struct past_job *j)
+static void finder_free(struct kafka_job *j)
 {
     struct finder *f = finder_of(j);
 
@@ -232,7 +232,7 @@ static void finder_free(struct past_job *j)
     free(f);
 }
 
-static const struct past_kind finder_kind = {
+static const struct kafka_job_kind finder_kind = {
     .extent = finder_extent,
     .look = finder_look,
     .over = finder_over,
@@ -260,5 +260,5 @@ void kafka_past_locate(struct kafka_past *p, uint64_t token, const struct wsbus_
     f->until = cursor_copy(l->until);
     f->count = l->count;
     f->max_messages = l->max_messages;
-    past_add(p, &f->job, &l->topic, span_of(l->key, l->key_len));
+    kafka_job_add(p, &f->job, &l->topic, span_of(l->key, l->key_len));
 }

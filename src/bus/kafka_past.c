@@ -28,7 +28,7 @@ static void kick(struct kafka_past *p)
 
 static void keep_ticking(struct kafka_past *p)
 {
-    enum past_pace pace = p->jobs > 0 ? PACE_FAST : p->slot_count > 0 ? PACE_SLOW : PACE_NONE;
+    enum kafka_pace pace = p->jobs > 0 ? PACE_FAST : p->slot_count > 0 ? PACE_SLOW : PACE_NONE;
 
     if (p->stopped || pace <= p->pace) return;
     p->pace = pace;
@@ -37,7 +37,7 @@ static void keep_ticking(struct kafka_past *p)
 
 /* ---- slots ---------------------------------------------------------------------------------------- */
 
-static void slot_free(struct past_slot *s)
+static void slot_free(struct kafka_slot *s)
 {
     struct kafka_past *p = s->past;
 
@@ -49,9 +49,9 @@ static void slot_free(struct past_slot *s)
 }
 
 /* The job has no reader any more. */
-static void detach(struct past_job *j)
+static void detach(struct kafka_job *j)
 {
-    struct past_slot *s = j->slot;
+    struct kafka_slot *s = j->slot;
 
     j->slot = NULL;
     if (!s) return;
@@ -61,7 +61,7 @@ static void detach(struct past_job *j)
     kick(j->past);
 }
 
-static void slot_place(struct past_slot *s)
+static void slot_place(struct kafka_slot *s)
 {
     s->replace = s->silent = false;
     s->ignored = 0;
@@ -70,17 +70,17 @@ static void slot_place(struct past_slot *s)
 
 /* ---- jobs ----------------------------------------------------------------------------------------- */
 
-static void set_state(struct past_job *j, enum past_state state)
+static void set_state(struct kafka_job *j, enum kafka_job_state state)
 {
     struct kafka_past *p = j->past;
 
     j->state = state;
     j->due = ticks(p) + p->config->request_timeout;
     list_del(&j->node);
-    list_append(state == PAST_QUEUED ? &p->queue : &p->busy, &j->node);
+    list_append(state == JOB_QUEUED ? &p->queue : &p->busy, &j->node);
 }
 
-void past_set_range(struct past_job *j, struct kafka_range *range)
+void kafka_job_set_range(struct kafka_job *j, struct kafka_range *range)
 {
     free(j->range);
     free(j->began);
@@ -90,7 +90,7 @@ void past_set_range(struct past_job *j, struct kafka_range *range)
         j->began[i] = range->part[i].at;
 }
 
-void past_done(struct past_job *j)
+void kafka_job_done(struct kafka_job *j)
 {
     struct kafka_past *p = j->past;
 
@@ -107,22 +107,22 @@ void past_done(struct past_job *j)
     j->kind->free(j);
 }
 
-void past_refuse(struct past_job *j, enum wsbus_status status, const char *words)
+void kafka_job_refuse(struct kafka_job *j, enum wsbus_status status, const char *words)
 {
     const struct wsbus_answer a = {.status = status, .words = words};
 
     j->kind->fail(j, &a);
-    past_done(j);
+    kafka_job_done(j);
 }
 
-void past_pass(struct past_job *j)
+void kafka_job_read(struct kafka_job *j)
 {
-    set_state(j, PAST_QUEUED);
+    set_state(j, JOB_QUEUED);
     kick(j->past);
 }
 
 /* The reader has been stopped, and is free for others. */
-static void end_pass(struct past_job *j)
+static void end_pass(struct kafka_job *j)
 {
     detach(j);
     j->kind->over(j);
@@ -130,30 +130,30 @@ static void end_pass(struct past_job *j)
 
 static void on_extent(struct meta_call *c, const struct kafka_topic *topic)
 {
-    struct past_job *j = CONTAINER_OF(c, struct past_job, meta);
+    struct kafka_job *j = CONTAINER_OF(c, struct kafka_job, meta);
 
     if (topic->answer.status != WSBUS_OK) {
         j->kind->fail(j, &topic->answer);
-        past_done(j);
+        kafka_job_done(j);
     } else if (topic->count > WSBUS_PARTITIONS_MAX) {
-        past_refuse(j, WSBUS_UNSUPPORTED, "the topic has more than 1024 partitions");
+        kafka_job_refuse(j, WSBUS_UNSUPPORTED, "the topic has more than 1024 partitions");
     } else {
         j->kind->extent(j, topic);
     }
 }
 
 /* The question has its own deadline. */
-void past_ask(struct past_job *j)
+void kafka_job_ask(struct kafka_job *j)
 {
-    set_state(j, PAST_ASKING);
+    set_state(j, JOB_ASKING);
     j->meta.done = on_extent;
     kafka_meta_ask(j->past->meta, &j->meta, j->topic, j->want, j->time);
 }
 
-bool past_stands(struct kafka_past *p, struct span topic, const struct kafka_range *range)
+bool kafka_past_stands(struct kafka_past *p, struct span topic, const struct kafka_range *range)
 {
     for (struct list *n = p->slots.next; n != &p->slots; n = n->next) {
-        struct past_slot *s = LIST_ITEM(n, struct past_slot, node);
+        struct kafka_slot *s = LIST_ITEM(n, struct kafka_slot, node);
         if (!s->job && kafka_reader_rests(s->reader) &&
             kafka_reader_stands(s->reader, topic, range))
             return true;
@@ -161,8 +161,8 @@ bool past_stands(struct kafka_past *p, struct span topic, const struct kafka_ran
     return false;
 }
 
-void past_add(struct kafka_past *p, struct past_job *j, const struct wsbus_topic *topic,
-              struct span key)
+void kafka_job_add(struct kafka_past *p, struct kafka_job *j, const struct wsbus_topic *topic,
+                   struct span key)
 {
     j->past = p;
     j->topic = span_of(mem_dup(topic->name, topic->name_len), topic->name_len);
@@ -173,14 +173,15 @@ void past_add(struct kafka_past *p, struct past_job *j, const struct wsbus_topic
     p->jobs++;
     p->bytes += j->bytes;
     if (p->stopped || p->jobs > JOBS_MAX || p->bytes > BYTES_MAX) {
-        past_refuse(j, p->stopped ? WSBUS_UNAVAILABLE : WSBUS_BUSY,
-                    p->stopped ? NULL : "too many requests about the past wait; ask again later");
+        kafka_job_refuse(j, p->stopped ? WSBUS_UNAVAILABLE : WSBUS_BUSY,
+                         p->stopped ? NULL
+                                    : "too many requests about the past wait; ask again later");
         return;
     }
     if (j->range)
-        past_pass(j);
+        kafka_job_read(j);
     else
-        past_ask(j);
+        kafka_job_ask(j);
     keep_ticking(p);
 }
 
@@ -188,11 +189,11 @@ void past_add(struct kafka_past *p, struct past_job *j, const struct wsbus_topic
 
 static void on_proven(struct meta_call *c, const struct kafka_topic *topic)
 {
-    struct past_job *j = CONTAINER_OF(c, struct past_job, meta);
+    struct kafka_job *j = CONTAINER_OF(c, struct kafka_job, meta);
 
     if (topic->answer.status != WSBUS_OK) {
         j->kind->fail(j, &topic->answer);
-        past_done(j);
+        kafka_job_done(j);
         return;
     }
     for (int32_t i = 0; i < j->range->count; i++)
@@ -201,22 +202,22 @@ static void on_proven(struct meta_call *c, const struct kafka_topic *topic)
         end_pass(j);
         return;
     }
-    set_state(j, PAST_READING);
+    set_state(j, JOB_READING);
     j->slot->proven = true;
     kick(j->past);
 }
 
 /* The reader says that a partition ends where its range does not. It may have said so long ago, while
  * it stood; or the log was created anew. Whoever waits for more must know. */
-static bool prove_end(struct past_job *j)
+static bool prove_end(struct kafka_job *j)
 {
-    set_state(j, PAST_PROVING);
+    set_state(j, JOB_PROVING);
     j->meta.done = on_proven;
     kafka_meta_ask(j->past->meta, &j->meta, j->topic, KAFKA_WANT_EXTENT, 0);
     return false;
 }
 
-static bool take_end(struct past_job *j, const rd_kafka_message_t *m)
+static bool take_end(struct kafka_job *j, const rd_kafka_message_t *m)
 {
     kafka_range_pass(j->range, m->partition, m->offset);
     if (j->range->open == 0) {
@@ -228,22 +229,22 @@ static bool take_end(struct past_job *j, const rd_kafka_message_t *m)
 
 /* The place is not in the log: it has been trimmed, or created anew. Where the partition has given
  * something already, that is answered, and the next request finds out. */
-static bool take_out_of_range(struct past_job *j, const rd_kafka_message_t *m)
+static bool take_out_of_range(struct kafka_job *j, const rd_kafka_message_t *m)
 {
     if (!kafka_range_has(j->range, m->partition)) return true;
     if (j->kind->partial(j)) {
         end_pass(j);
     } else if (j->retries++ == RETRIES_MAX) {
         detach(j);
-        past_refuse(j, WSBUS_UNAVAILABLE, "the log is trimmed faster than it can be read");
+        kafka_job_refuse(j, WSBUS_UNAVAILABLE, "the log is trimmed faster than it can be read");
     } else {
         detach(j);
-        past_ask(j);
+        kafka_job_ask(j);
     }
     return false;
 }
 
-static bool take_error(struct past_job *j, const rd_kafka_message_t *m)
+static bool take_error(struct kafka_job *j, const rd_kafka_message_t *m)
 {
     char *words;
 
@@ -252,13 +253,13 @@ static bool take_error(struct past_job *j, const rd_kafka_message_t *m)
     if (kafka_passes(m->err) || !kafka_range_has(j->range, m->partition)) return true;
     words = mem_dup(rd_kafka_message_errstr(m), strlen(rd_kafka_message_errstr(m)));
     detach(j);
-    past_refuse(j, kafka_status(m->err), words);
+    kafka_job_refuse(j, kafka_status(m->err), words);
     free(words);
     return false;
 }
 
 /* Partitions that are over go on delivering: not for ever. */
-static bool ignore(struct past_slot *s)
+static bool ignore(struct kafka_slot *s)
 {
     if (++s->ignored < IGNORED_MAX) return true;
     s->replace = true;
@@ -268,8 +269,8 @@ static bool ignore(struct past_slot *s)
 
 static bool on_message(void *owner, const rd_kafka_message_t *m)
 {
-    struct past_slot *s = owner;
-    struct past_job *j = s->job;
+    struct kafka_slot *s = owner;
+    struct kafka_job *j = s->job;
     bool more = true;
 
     if (!j) return false;
@@ -288,23 +289,23 @@ static bool on_message(void *owner, const rd_kafka_message_t *m)
 
 static void on_placed(void *owner, const char *words)
 {
-    struct past_slot *s = owner;
+    struct kafka_slot *s = owner;
     struct kafka_past *p = s->past;
-    struct past_job *j = s->job;
+    struct kafka_job *j = s->job;
 
     kick(p);
     if (!words) return;
     if (j) {
         detach(j);
-        past_refuse(j, WSBUS_REFUSED, words);
+        kafka_job_refuse(j, WSBUS_REFUSED, words);
     }
     slot_free(s);
 }
 
 static void on_error(void *owner, rd_kafka_resp_err_t err, const char *words)
 {
-    struct past_slot *s = owner;
-    struct past_job *j = s->job;
+    struct kafka_slot *s = owner;
+    struct kafka_job *j = s->job;
     char *copy = mem_dup(words, strlen(words));
 
     free(s->words);
@@ -313,7 +314,7 @@ static void on_error(void *owner, rd_kafka_resp_err_t err, const char *words)
     s->words = NULL;
     if (j) {
         detach(j);
-        past_refuse(j, WSBUS_UNAVAILABLE, copy);
+        kafka_job_refuse(j, WSBUS_UNAVAILABLE, copy);
     }
     free(copy);
     slot_free(s);
@@ -323,9 +324,9 @@ static const struct kafka_reader_ops reader_ops = {on_message, on_placed, on_err
 
 /* ---- giving readers to jobs ------------------------------------------------------------------------ */
 
-static struct past_slot *slot_new(struct kafka_past *p, char *err, size_t err_size)
+static struct kafka_slot *slot_new(struct kafka_past *p, char *err, size_t err_size)
 {
-    struct past_slot *s = mem_zero(sizeof *s);
+    struct kafka_slot *s = mem_zero(sizeof *s);
 
     s->past = p;
     s->reader = kafka_reader_new(p->host, p->config, p->crew, &reader_ops, s, err, err_size);
@@ -340,13 +341,13 @@ static struct past_slot *slot_new(struct kafka_past *p, char *err, size_t err_si
 
 /* The one that stands there; or one that holds nothing, a new one, the one that has been without work
  * for longest. */
-static struct past_slot *slot_for(struct kafka_past *p, const struct past_job *j, char *err,
-                                  size_t err_size)
+static struct kafka_slot *slot_for(struct kafka_past *p, const struct kafka_job *j, char *err,
+                                   size_t err_size)
 {
-    struct past_slot *empty = NULL, *oldest = NULL;
+    struct kafka_slot *empty = NULL, *oldest = NULL;
 
     for (struct list *n = p->slots.next; n != &p->slots; n = n->next) {
-        struct past_slot *s = LIST_ITEM(n, struct past_slot, node);
+        struct kafka_slot *s = LIST_ITEM(n, struct kafka_slot, node);
         if (s->job || !kafka_reader_rests(s->reader)) continue;
         if (kafka_reader_stands(s->reader, j->topic, j->range)) return s;
         if (!kafka_reader_holds(s->reader)) empty = s;
@@ -357,9 +358,9 @@ static struct past_slot *slot_for(struct kafka_past *p, const struct past_job *j
     return oldest;
 }
 
-static void job_read(struct past_job *j, struct past_slot *s)
+static void job_read(struct kafka_job *j, struct kafka_slot *s)
 {
-    set_state(j, PAST_READING);
+    set_state(j, JOB_READING);
     j->slot = s;
     s->job = j;
     if (kafka_reader_stands(s->reader, j->topic, j->range)) {
@@ -377,7 +378,7 @@ static void on_kick(void *arg)
     char err[256] = "";
 
     for (struct list *n = p->slots.next; n != &p->slots; n = n->next) {
-        struct past_slot *s = LIST_ITEM(n, struct past_slot, node);
+        struct kafka_slot *s = LIST_ITEM(n, struct kafka_slot, node);
         if (!s->job || !kafka_reader_rests(s->reader)) continue;
         if (s->replace)
             slot_place(s);
@@ -386,27 +387,27 @@ static void on_kick(void *arg)
         s->proven = false;
     }
     while (!p->stopped && !list_empty(&p->queue)) {
-        struct past_job *j = LIST_ITEM(p->queue.next, struct past_job, node);
-        struct past_slot *s = slot_for(p, j, err, sizeof err);
+        struct kafka_job *j = LIST_ITEM(p->queue.next, struct kafka_job, node);
+        struct kafka_slot *s = slot_for(p, j, err, sizeof err);
         if (!s && !err[0]) break;
         if (s)
             job_read(j, s);
         else
-            past_refuse(j, WSBUS_UNAVAILABLE, err);
+            kafka_job_refuse(j, WSBUS_UNAVAILABLE, err);
     }
 }
 
 /* ---- time ------------------------------------------------------------------------------------------ */
 
-static void job_late(struct past_job *j)
+static void job_late(struct kafka_job *j)
 {
     char *words;
 
-    if (j->state == PAST_QUEUED) {
-        past_refuse(j, WSBUS_BUSY, "all readers are at work; ask again later");
+    if (j->state == JOB_QUEUED) {
+        kafka_job_refuse(j, WSBUS_BUSY, "all readers are at work; ask again later");
         return;
     }
-    if (j->state != PAST_READING) return;
+    if (j->state != JOB_READING) return;
     words = j->slot->words;
     j->slot->words = NULL;
     kafka_reader_stop(j->slot->reader);
@@ -414,7 +415,7 @@ static void job_late(struct past_job *j)
     if (j->kind->partial(j))
         j->kind->over(j);
     else
-        past_refuse(j, WSBUS_UNAVAILABLE, words ? words : "Kafka has not answered in time");
+        kafka_job_refuse(j, WSBUS_UNAVAILABLE, words ? words : "Kafka has not answered in time");
     free(words);
 }
 
@@ -426,7 +427,7 @@ static void watch_jobs(struct kafka_past *p, struct list *jobs)
     list_init(&turn);
     list_move(&turn, jobs);
     while ((n = list_pop(&turn))) {
-        struct past_job *j = LIST_ITEM(n, struct past_job, node);
+        struct kafka_job *j = LIST_ITEM(n, struct kafka_job, node);
         list_append(jobs, n);
         if (j->moved) j->due = now + p->config->request_timeout;
         j->moved = false;
@@ -436,7 +437,7 @@ static void watch_jobs(struct kafka_past *p, struct list *jobs)
 
 /* A reader whose queue was full looks again after a second only, even if it has been emptied since
  * (librdkafka before 2.2). Being placed wakes it. */
-static void wake_up(struct past_slot *s)
+static void wake_up(struct kafka_slot *s)
 {
     s->silent = false;
     s->replace = true;
@@ -450,9 +451,9 @@ static void watch_slots(struct kafka_past *p)
     struct list *next;
 
     for (struct list *n = p->slots.next; n != &p->slots; n = next) {
-        struct past_slot *s = LIST_ITEM(n, struct past_slot, node);
+        struct kafka_slot *s = LIST_ITEM(n, struct kafka_slot, node);
         next = n->next;
-        if (s->job && s->job->state == PAST_READING && s->silent && now - s->placed >= SILENCE_MS)
+        if (s->job && s->job->state == JOB_READING && s->silent && now - s->placed >= SILENCE_MS)
             wake_up(s);
         if (s->job || !kafka_reader_rests(s->reader)) continue;
         if (now - s->used >= IDLE_MS)
@@ -495,8 +496,8 @@ struct kafka_past *kafka_past_new(const struct wsbus_host *host, const struct ka
 static void refuse_all(struct list *jobs)
 {
     while (!list_empty(jobs))
-        past_refuse(LIST_ITEM(jobs->next, struct past_job, node), WSBUS_UNAVAILABLE,
-                    "the bridge is stopping");
+        kafka_job_refuse(LIST_ITEM(jobs->next, struct kafka_job, node), WSBUS_UNAVAILABLE,
+                         "the bridge is stopping");
 }
 
 void kafka_past_stop(struct kafka_past *p)
@@ -507,7 +508,7 @@ void kafka_past_stop(struct kafka_past *p)
     refuse_all(&p->queue);
     refuse_all(&p->busy);
     while (!list_empty(&p->slots))
-        slot_free(LIST_ITEM(p->slots.next, struct past_slot, node));
+        slot_free(LIST_ITEM(p->slots.next, struct kafka_slot, node));
 }
 
 void kafka_past_free(struct kafka_past *p)

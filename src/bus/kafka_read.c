@@ -8,7 +8,7 @@
 #include "protocol/cursor.h"
 
 struct reading {
-    struct past_job job;
+    struct kafka_job job;
     struct wsbus_cursor *from, *until;
     uint32_t max_messages, max_bytes, max_scan;
     enum wsbus_lost lost;
@@ -19,7 +19,7 @@ struct reading {
     size_t count, size;
 };
 
-static struct reading *reading_of(const struct past_job *j)
+static struct reading *reading_of(const struct kafka_job *j)
 {
     return CONTAINER_OF(j, struct reading, job);
 }
@@ -67,10 +67,10 @@ static void answer(struct reading *r)
 
     host->chunk(host, r->job.token, &ok, &c);
     cursor_free(at);
-    past_done(&r->job);
+    kafka_job_done(&r->job);
 }
 
-static void reading_extent(struct past_job *j, const struct kafka_topic *topic)
+static void reading_extent(struct kafka_job *j, const struct kafka_topic *topic)
 {
     struct reading *r = reading_of(j);
     struct kafka_range *range = kafka_range_new(topic->count);
@@ -84,9 +84,9 @@ static void reading_extent(struct past_job *j, const struct kafka_topic *topic)
         if (until && kafka_pos_next(until) < end) end = kafka_pos_next(until);
         kafka_range_set(range, i, begin_at(r, i, &topic->extent[i], end), end);
     }
-    past_set_range(j, range);
+    kafka_job_set_range(j, range);
     if (range->open > 0)
-        past_pass(j);
+        kafka_job_read(j);
     else
         answer(r);
 }
@@ -103,7 +103,7 @@ static void add_message(struct reading *r, struct wsbus_message *m)
     r->bytes += m->size;
 }
 
-static bool reading_look(struct past_job *j, const rd_kafka_message_t *m)
+static bool reading_look(struct kafka_job *j, const rd_kafka_message_t *m)
 {
     struct reading *r = reading_of(j);
 
@@ -112,22 +112,22 @@ static bool reading_look(struct past_job *j, const rd_kafka_message_t *m)
     return r->count < r->max_messages && r->bytes < r->max_bytes && r->scanned < r->max_scan;
 }
 
-static void reading_over(struct past_job *j)
+static void reading_over(struct kafka_job *j)
 {
     answer(reading_of(j));
 }
 
-static bool reading_partial(const struct past_job *j)
+static bool reading_partial(const struct kafka_job *j)
 {
     return reading_of(j)->scanned > 0;
 }
 
-static void reading_fail(struct past_job *j, const struct wsbus_answer *a)
+static void reading_fail(struct kafka_job *j, const struct wsbus_answer *a)
 {
     j->past->host->chunk(j->past->host, j->token, a, NULL);
 }
 
-static void reading_free(struct past_job *j)
+static void reading_free(struct kafka_job *j)
 {
     struct reading *r = reading_of(j);
 
@@ -140,7 +140,7 @@ static void reading_free(struct past_job *j)
     free(r);
 }
 
-static const struct past_kind reading_kind = {
+static const struct kafka_job_kind reading_kind = {
     .extent = reading_extent,
     .look = reading_look,
     .over = reading_over,
@@ -166,7 +166,8 @@ static struct kafka_range *range_of_next(struct kafka_past *p, const struct wsbu
         if (from->partition != (int32_t)i || until->partition != (int32_t)i) break;
         kafka_range_set(range, (int32_t)i, kafka_pos_next(from), kafka_pos_next(until));
         if (i + 1 < count) continue;
-        if (past_stands(p, span_of(read->topic.name, read->topic.name_len), range)) return range;
+        if (kafka_past_stands(p, span_of(read->topic.name, read->topic.name_len), range))
+            return range;
     }
     free(range);
     return NULL;
@@ -191,6 +192,6 @@ void kafka_past_read(struct kafka_past *p, uint64_t token, const struct wsbus_re
     r->max_messages = read->max_messages;
     r->max_bytes = read->max_bytes;
     r->max_scan = read->max_scan;
-    if (range) past_set_range(&r->job, range);
-    past_add(p, &r->job, &read->topic, span_of(read->key, read->key_len));
+    if (range) kafka_job_set_range(&r->job, range);
+    kafka_job_add(p, &r->job, &read->topic, span_of(read->key, read->key_len));
 }
