@@ -130,6 +130,7 @@ static const struct setting for_producers[] = {
     {"enable.idempotence", "true"},
     {"acks", "all"},
     {"linger.ms", "0"},
+    {"message.max.bytes", "100000000"}, /* the broker decides */
     {"partitioner", "murmur2_random"},
     {"queue.buffering.max.messages", "100000"},
     {"topic.metadata.propagation.max.ms", "5000"}, /* of a topic that was there and is gone */

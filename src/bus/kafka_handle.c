@@ -173,6 +173,11 @@ static void on_wake(void *arg, unsigned events)
         wake(h);
 }
 
+void kafka_handle_pause(struct kafka_handle *h)
+{
+    h->stopped = true;
+}
+
 void kafka_handle_resume(struct kafka_handle *h)
 {
     h->stopped = false;

@@ -5,5 +5,6 @@
 const struct wsbus_backend *const bus_registry[] = {
     &backend_memory,
     &backend_redis,
+    &backend_kafka,
     NULL,
 };

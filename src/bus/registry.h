@@ -8,5 +8,6 @@ extern const struct wsbus_backend *const bus_registry[]; /* ends with NULL */
 
 extern const struct wsbus_backend backend_memory;
 extern const struct wsbus_backend backend_redis;
+extern const struct wsbus_backend backend_kafka;
 
 #endif

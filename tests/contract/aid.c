@@ -27,6 +27,7 @@ struct wsbus_topic contract_topic(void)
     if (!run) run = random_u64() >> 32;
     char *name = names[next++ % 256];
     int n = snprintf(name, sizeof(names[0]), "contract.%llx.%u", (unsigned long long)run, next);
+    if (contract_fixture->make) contract_fixture->make(name);
     return (struct wsbus_topic){
         .name = name, .name_len = (size_t)n, .rule = contract_fixture->rule};
 }

@@ -17,6 +17,8 @@ struct contract_fixture {
     /* Server up and down, once for the whole suite; 0, or -1. NULL: there is none. */
     int (*start)(void);
     void (*stop)(void);
+    /* Makes a topic with one partition, before it is used. NULL: using it makes it. */
+    void (*make)(const char *topic);
     /* Cuts all connections to the server, which lives on. NULL: there are none. */
     void (*cut)(void);
     /* Do two instances with these options see the same topics? */
