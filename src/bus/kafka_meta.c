@@ -159,6 +159,9 @@ static void look_left(struct crew_job *j)
 static void set_up(struct kafka_meta *m, bool up, const char *words)
 {
     if (m->told && m->up == up) return;
+    /* A bus that was never up is not told to be down by whoever hears of the state. */
+    if (!up && !m->told)
+        m->host->log(m->host, WSBUS_LOG_WARN, "no broker can be reached: %s", words);
     m->told = true;
     m->up = up;
     m->host->state(m->host, up, words);

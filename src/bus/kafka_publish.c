@@ -178,6 +178,14 @@ static rd_kafka_headers_t *make_headers(const struct wsbus_header *from, uint32_
     return to;
 }
 
+static void wait_for_topic(struct pending *m, const struct wsbus_publish *from);
+
+/* Has librdkafka learned meanwhile that the topic is gone, or is not what it was? */
+static bool is_news(rd_kafka_resp_err_t err)
+{
+    return err == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION || err == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC;
+}
+
 /* librdkafka takes a copy. Settles the message if it is not taken. */
 static void give(struct pending *m, const struct wsbus_publish *from)
 {
@@ -201,6 +209,11 @@ static void give(struct pending *m, const struct wsbus_publish *from)
         return;
     }
     if (headers) rd_kafka_headers_destroy(headers);
+    if (!copy && is_news(err)) {
+        t->state = TOPIC_NEW;
+        wait_for_topic(m, from);
+        return;
+    }
     struct wsbus_answer a = failure(err, RD_KAFKA_MSG_STATUS_NOT_PERSISTED);
     settle(m, &a, NULL, true);
 }

@@ -30,6 +30,11 @@ static void make(const char *topic)
     if (kafka_server_create(server, topic, 1) < 0) abort();
 }
 
+static void cut(void)
+{
+    kafka_server_cut(server);
+}
+
 static void shorten(const char *topic, unsigned keep)
 {
     if (kafka_server_shorten(server, topic, keep) < 0) abort();
@@ -49,6 +54,7 @@ int main(void)
         .start = start,
         .stop = stop,
         .make = make,
+        .cut = cut,
         .shared = true,
         .values = values,
         .shorten = shorten,

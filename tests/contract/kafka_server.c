@@ -26,6 +26,7 @@
 struct kafka_server {
     char folder[32];
     char address[32], url[48];
+    int port;
     pid_t pid;
     rd_kafka_t *admin;
     rd_kafka_queue_t *answers;
@@ -174,10 +175,10 @@ static int free_ports(void)
     return 0;
 }
 
-static void become_server(const struct kafka_server *s, int port)
+static void become_server(const struct kafka_server *s)
 {
     char text[8];
-    snprintf(text, sizeof(text), "%d", port);
+    snprintf(text, sizeof(text), "%d", s->port);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     execl("tests/kafka/broker", "broker", "run", s->folder, text, (char *)NULL);
     _exit(127);
@@ -194,11 +195,11 @@ static bool answers(struct kafka_server *s)
 
 static int run(struct kafka_server *s)
 {
-    int port = free_ports();
-    snprintf(s->address, sizeof(s->address), "127.0.0.1:%d", port);
+    s->port = free_ports();
+    snprintf(s->address, sizeof(s->address), "127.0.0.1:%d", s->port);
     snprintf(s->url, sizeof(s->url), "kafka://%s", s->address);
     s->pid = fork();
-    if (s->pid == 0) become_server(s, port);
+    if (s->pid == 0) become_server(s);
     if (s->pid < 0) return complain("no process", strerror(errno));
     if (open_admin(s) < 0) return -1;
     uint64_t end = clock_ticks() + PATIENCE_MS;
@@ -260,6 +261,18 @@ void kafka_server_stop(struct kafka_server *s)
 const char *kafka_server_url(const struct kafka_server *s)
 {
     return s->url;
+}
+
+void kafka_server_cut(struct kafka_server *s)
+{
+    int most = (int)sysconf(_SC_OPEN_MAX);
+    for (int fd = 0; fd < most && fd < 4096; fd++) {
+        struct sockaddr_in peer;
+        socklen_t size = sizeof(peer);
+        if (getpeername(fd, (struct sockaddr *)&peer, &size) == 0 && peer.sin_family == AF_INET &&
+            ntohs(peer.sin_port) == s->port)
+            shutdown(fd, SHUT_RDWR);
+    }
 }
 
 void kafka_server_freeze(struct kafka_server *s)

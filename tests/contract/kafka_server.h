@@ -18,6 +18,8 @@ int kafka_server_grow(struct kafka_server *s, const char *topic, int partitions)
 int kafka_server_delete(struct kafka_server *s, const char *topic);
 /* Deletes the oldest messages of partition 0 until so many offsets are left. */
 int kafka_server_shorten(struct kafka_server *s, const char *topic, unsigned keep);
+/* Cuts all connections that this process has to it. */
+void kafka_server_cut(struct kafka_server *s);
 void kafka_server_freeze(struct kafka_server *s); /* SIGSTOP */
 void kafka_server_thaw(struct kafka_server *s);
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from client import Client
+from kafka_server import KafkaServer
 from redis_server import Proxy, Redis, bridge_config
 from server import BINARY, FULL, WORKERS, Server, config
 
@@ -32,6 +33,17 @@ def server() -> Iterator[Server]:
     started = Server("shared", config())
     yield started
     started.stop()
+
+
+@pytest.fixture(scope="session")
+def kafka() -> Iterator[KafkaServer]:
+    """A broker for all tests; each uses topics of its own."""
+    broker = KafkaServer()
+    try:
+        broker.start()
+        yield broker
+    finally:
+        broker.stop()
 
 
 @pytest.fixture

@@ -1,0 +1,194 @@
+"""A real Kafka broker for tests (tests/kafka/broker) and an independent client of it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
+
+from server import PATIENCE, ROOT
+
+# The first start may fetch the broker.
+WAIT = 120.0
+ANSWER = 20.0
+
+Headers = list[tuple[str, bytes | None]]
+
+
+def free_port() -> int:
+    """The first of two that are free."""
+    while True:
+        with socket.socket() as one, socket.socket() as two:
+            one.bind(("127.0.0.1", 0))
+            port = int(one.getsockname()[1])
+            try:
+                two.bind(("127.0.0.1", port + 1))
+            except OSError:
+                continue
+            return port
+
+
+def quiet(*_: Any) -> None:
+    """What the client complains about while the broker is down."""
+
+
+class KafkaServer:
+    """Down at first. `url` and what it holds are good over starts and kills."""
+
+    def __init__(self) -> None:
+        self.folder = tempfile.mkdtemp(prefix="wsbus-kafka-")
+        self.port = free_port()
+        self.address = f"127.0.0.1:{self.port}"
+        self.url = f"kafka://{self.address}"
+        self.process: subprocess.Popen[bytes] | None = None
+        base = {"bootstrap.servers": self.address, "log_level": 0, "error_cb": quiet}
+        self.base = {
+            **base,
+            "reconnect.backoff.max.ms": 500,
+            "allow.auto.create.topics": False,
+        }
+        self._admin: AdminClient | None = None
+        self._producer: Producer | None = None
+
+    @property
+    def admin(self) -> AdminClient:
+        if not self._admin:
+            self._admin = AdminClient(self.base)
+        return self._admin
+
+    @property
+    def producer(self) -> Producer:
+        if not self._producer:
+            self._producer = Producer(
+                {**self.base, "acks": "all", "enable.idempotence": True, "linger.ms": 0}
+                | {"message.max.bytes": 10_000_000}
+            )
+        return self._producer
+
+    # ---- life
+
+    def start(self) -> None:
+        if self.process:
+            return
+        self.process = subprocess.Popen(
+            # It must not outlive the tests, however they end.
+            ["setpriv", "--pdeathsig", "KILL", str(ROOT / "tests/kafka/broker")]
+            + ["run", self.folder, str(self.port)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        deadline = time.monotonic() + WAIT * PATIENCE
+        while True:
+            if self.process.poll() is not None:
+                raise RuntimeError(f"the broker ended with {self.process.returncode}")
+            try:
+                if self.admin.list_topics(timeout=0.3).brokers:
+                    return
+            except KafkaException:
+                pass
+            if time.monotonic() > deadline:
+                raise RuntimeError("the broker does not answer")
+
+    def kill(self) -> None:
+        if self.process:
+            self.process.kill()
+            self.process.wait()
+        self.process = None
+
+    def freeze(self) -> None:
+        assert self.process
+        os.kill(self.process.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        assert self.process
+        os.kill(self.process.pid, signal.SIGCONT)
+
+    def stop(self) -> None:
+        self.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    # ---- topics
+
+    def wait(self, there: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + ANSWER * PATIENCE
+        while not there():
+            if time.monotonic() > deadline:
+                raise AssertionError("the broker does not get there")
+            time.sleep(0.01)
+
+    def has(self, topic: str, partitions: int) -> bool:
+        seen = self.admin.list_topics(topic, timeout=ANSWER).topics[topic]
+        return seen.error is None and len(seen.partitions) == partitions
+
+    def create(self, topic: str, partitions: int = 1, **settings: str) -> None:
+        config = {name.replace("_", "."): value for name, value in settings.items()}
+        new = NewTopic(topic, partitions, 1, config=config)
+        self.admin.create_topics([new])[topic].result(ANSWER)
+        self.wait(lambda: self.has(topic, partitions))
+
+    def grow(self, topic: str, partitions: int) -> None:
+        self.admin.create_partitions([NewPartitions(topic, partitions)])[topic].result(ANSWER)
+        self.wait(lambda: self.has(topic, partitions))
+
+    def delete(self, topic: str) -> None:
+        self.admin.delete_topics([topic])[topic].result(ANSWER)
+        self.wait(lambda: self.admin.list_topics(topic, timeout=ANSWER).topics[topic].error)
+
+    def shorten(self, topic: str, partition: int, before: int) -> None:
+        """Deletes what lies before this offset."""
+        for done in self.admin.delete_records([TopicPartition(topic, partition, before)]).values():
+            done.result(ANSWER)
+
+    # ---- messages
+
+    def produce(
+        self,
+        topic: str,
+        value: bytes | None,
+        key: bytes | None = None,
+        headers: Headers | None = None,
+        partition: int = -1,
+    ) -> str:
+        """Returns the position as wsbus writes it."""
+        places: list[str] = []
+
+        def delivered(error: Any, message: Any) -> None:
+            assert error is None, error
+            places.append(f"{message.partition()}/{message.offset()}")
+
+        more = {} if partition < 0 else {"partition": partition}
+        self.producer.produce(
+            topic, value, key, headers=headers or [], on_delivery=delivered, **more
+        )
+        self.producer.flush(ANSWER)
+        assert places, "no answer of the broker"
+        return places[0]
+
+    def produce_many(self, topic: str, count: int, first: int = 0) -> None:
+        """Numbers as text, key and partition by turns as the client chooses."""
+        for i in range(first, first + count):
+            self.producer.produce(topic, str(i).encode(), str(i).encode())
+            self.producer.poll(0)
+        assert self.producer.flush(ANSWER) == 0
+
+    def read(self, topic: str, position: str) -> Any:
+        """The message at a position."""
+        partition, offset = (int(part) for part in position.split("/"))
+        consumer = Consumer({**self.base, "group.id": "test", "enable.auto.commit": False})
+        try:
+            consumer.assign([TopicPartition(topic, partition, offset)])
+            message = consumer.poll(ANSWER)
+            assert message is not None and not message.error()
+            return message
+        finally:
+            consumer.close()
