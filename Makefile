@@ -59,7 +59,9 @@ UNIT_BINS     := $(patsubst tests/unit/%.c,$(B)/tests/%,$(UNITS))
 # One program for each backend: the suite and its fixture.
 FIXTURES      := $(filter tests/contract/fixture_%,$(CONTRACT))
 CONTRACT_BINS := $(patsubst tests/contract/fixture_%.c,$(B)/tests/test_contract_%,$(FIXTURES))
-OBJECTS       := $(call object,$(SOURCES) src/main.c $(UNITS) $(UNIT_AID) $(CONTRACT))
+# What ThreadSanitizer does not know by itself.
+SAN_AID       := $(if $(filter thread,$(SAN)),tests/sanitizers/threads.c)
+OBJECTS       := $(call object,$(SOURCES) src/main.c $(UNITS) $(UNIT_AID) $(CONTRACT) $(SAN_AID))
 
 # What the binary serves by itself: the files that src/web/assets names, as C data.
 PACKAGE := $(B)/web/package
@@ -82,19 +84,19 @@ all: $(B)/wsbus ## build/wsbus (SAN=address or SAN=thread: build/san-…/wsbus)
 
 tests: $(UNIT_BINS) $(CONTRACT_BINS) ## builds the C tests, runs nothing
 
-$(B)/wsbus: $(B)/obj/src/main.o $(B)/libwsbus.a
+$(B)/wsbus: $(B)/obj/src/main.o $(call object,$(SAN_AID)) $(B)/libwsbus.a
 	$(call say,LINK,$@)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS)
 
 # Made anew each time, so that an object whose source is gone does not stay inside.
 $(B)/libwsbus.a: $(call object,$(SOURCES)) $(B)/web/assets.o $(B)/members
 	$(call say,AR,$@)rm -f $@ && $(AR) rcs $@ $(filter %.o,$^)
 
-$(UNIT_BINS): $(B)/tests/%: $(B)/obj/tests/unit/%.o $(call object,$(UNIT_AID)) $(B)/libwsbus.a
+$(UNIT_BINS): $(B)/tests/%: $(B)/obj/tests/unit/%.o $(call object,$(UNIT_AID) $(SAN_AID)) $(B)/libwsbus.a
 	$(call say,LINK,$@)mkdir -p $(@D) && \
 	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ -lcmocka $(LDLIBS)
 
 $(CONTRACT_BINS): $(B)/tests/test_contract_%: $(B)/obj/tests/contract/fixture_%.o \
-    $(call object,$(filter-out $(FIXTURES),$(CONTRACT))) $(B)/libwsbus.a
+    $(call object,$(filter-out $(FIXTURES),$(CONTRACT)) $(SAN_AID)) $(B)/libwsbus.a
 	$(call say,LINK,$@)mkdir -p $(@D) && \
 	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ -lcmocka $(LDLIBS)
 

@@ -1,6 +1,6 @@
 /* The options of a bus of type kafka: read once, checked before anything starts.
  *
- *   url          kafka://[user:password@]host[:port][,host[:port]…]      kafkas:// speaks TLS
+ *   url          kafka://[user:password@][host[:port][,host[:port]…]]     kafkas:// speaks TLS
  *   properties   any property of librdkafka, checked with its own words; those on which exactness
  *                rests are refused with the reason
  *

@@ -139,6 +139,11 @@ static struct wsbus_answer failure(rd_kafka_resp_err_t err, rd_kafka_msg_status_
 {
     struct wsbus_answer a = {kafka_status(err), rd_kafka_err2str(err)};
     if (status != RD_KAFKA_MSG_STATUS_NOT_PERSISTED) a.status = WSBUS_OUTCOME_UNKNOWN;
+    /* The partition was there before: the topic is another one now, or none. */
+    if (err == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION) {
+        a.status = WSBUS_UNKNOWN_TOPIC;
+        a.words = rd_kafka_err2str(RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART);
+    }
     if (err == RD_KAFKA_RESP_ERR__PURGE_QUEUE) a.status = WSBUS_UNAVAILABLE;
     if (err == RD_KAFKA_RESP_ERR__PURGE_INFLIGHT) a.status = WSBUS_OUTCOME_UNKNOWN;
     return a;

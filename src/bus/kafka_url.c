@@ -116,14 +116,15 @@ static const char *take_brokers(struct kafka_url *u, struct span s)
 static const char *parse(const char *text, struct kafka_url *u)
 {
     size_t scheme = strcspn(text, ":");
-    if (strncmp(text + scheme, "://", 3) != 0)
+    const char *rest = text[scheme] ? text + scheme + 1 : "none";
+    if (*rest && strncmp(rest, "//", 2) != 0)
         scheme = 0;
     else if (scheme == 6 && strncasecmp(text, "kafkas", 6) == 0)
         u->tls = true;
     else if (scheme != 5 || strncasecmp(text, "kafka", 5) != 0)
         scheme = 0;
     if (scheme == 0) return "the URL must begin with kafka:// or kafkas://";
-    struct span s = span_str(text + scheme + 3);
+    struct span s = span_str(*rest ? rest + 2 : "");
     const char *at = memrchr(s.p, '@', s.n);
     if (at) {
         const char *fault = take_login(u, span_of(s.p, (size_t)(at - s.p)));
@@ -134,7 +135,7 @@ static const char *parse(const char *text, struct kafka_url *u)
     if (s.n > 0 && (memchr(s.p, '/', s.n) || memchr(s.p, '?', s.n)))
         return "behind the brokers in the URL nothing may come; topics are named by rules, and "
                "settings are options";
-    return take_brokers(u, s);
+    return take_brokers(u, s.n > 0 ? s : SPAN("localhost"));
 }
 
 int kafka_url_parse(const char *text, struct kafka_url *ret, char *err, size_t err_size)

@@ -387,7 +387,7 @@ def test_retention_passes_a_follower(
 @pytest.mark.parametrize(
     ("bus", "words"),
     [
-        ({"url": "kafka://"}, "names a broker without a host"),
+        ({"url": "kafka://a,"}, "names a broker without a host"),
         ({"url": "kafka://a:b"}, "whole number from 1 to 65535"),
         ({"url": "kafka://secret@a"}, "a user, a"),
         ({"url": "kafka://a/b"}, "nothing may come"),
