@@ -19,6 +19,8 @@ void contract_need(unsigned caps);
 struct harness *contract_begin(void);
 /* Another name for each call, in memory that stays. */
 struct wsbus_topic contract_topic(void);
+struct wsbus_topic contract_topic_of(
+    unsigned partitions); /* the case is skipped where there are none */
 /* A publish of this text, which is lent. */
 struct wsbus_publish contract_text(const struct wsbus_topic *topic, const char *payload);
 /* Publishes a number as text, with a key or NULL; returns the token. */

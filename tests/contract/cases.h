@@ -33,4 +33,12 @@ void past_and_feed_join_exactly(void **state);
 void positions_survive_their_text(void **state);
 void broken_positions_are_refused(void **state);
 
+/* cases_parts.c */
+void locates_the_last_over_partitions(void **state);
+void locates_after_a_cursor_of_partitions(void **state);
+void a_partition_that_the_cursor_lacks(void **state);
+void limits_over_partitions(void **state);
+void reads_partitions_in_pieces(void **state);
+void past_and_feed_of_partitions_join_exactly(void **state);
+
 #endif

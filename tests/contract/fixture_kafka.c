@@ -25,9 +25,9 @@ static void stop(void)
     free(options);
 }
 
-static void make(const char *topic)
+static void make(const char *topic, unsigned partitions)
 {
-    if (kafka_server_create(server, topic, 1) < 0) abort();
+    if (kafka_server_create(server, topic, (int)partitions) < 0) abort();
 }
 
 static void cut(void)

@@ -367,8 +367,8 @@ enum token_state { TOKEN_ASKED, TOKEN_ANSWERED, TOKEN_LIVE, TOKEN_OVER };
 
 struct token {
     enum token_state state;
-    bool has_log; /* its confirmation had a cursor */
-    struct wsbus_pos last;
+    bool has_log;              /* its confirmation had a cursor */
+    struct wsbus_cursor *last; /* NULL: nothing yet */
 };
 
 static void check_answer(const struct event *e, struct token *t)
@@ -376,13 +376,14 @@ static void check_answer(const struct event *e, struct token *t)
     assert_int_equal(t->state, TOKEN_ASKED);
     t->state = e->kind == EVENT_SUBSCRIBED && e->status == WSBUS_OK ? TOKEN_LIVE : TOKEN_ANSWERED;
     t->has_log = t->state == TOKEN_LIVE && e->cursor;
-    if (t->has_log && e->cursor->count == 1) t->last = e->cursor->pos[0];
+    if (t->has_log) t->last = cursor_copy(e->cursor);
 }
 
 static void check_moves_on(struct token *t, const struct wsbus_pos *pos)
 {
-    if (pos_comparable(&t->last, pos)) assert_true(pos_compare(&t->last, pos) < 0);
-    t->last = *pos;
+    const struct wsbus_pos *last = cursor_get(t->last, pos->partition);
+    if (last && pos_comparable(last, pos)) assert_true(pos_compare(last, pos) < 0);
+    cursor_put(&t->last, pos);
 }
 
 static void check_event(const struct event *e, struct token *t)
@@ -406,7 +407,8 @@ static void check_event(const struct event *e, struct token *t)
         break;
     case EVENT_GAP:
         assert_int_equal(t->state, TOKEN_LIVE);
-        if (e->cursor && e->cursor->count == 1) check_moves_on(t, &e->cursor->pos[0]);
+        for (uint32_t i = 0; e->cursor && i < e->cursor->count; i++)
+            check_moves_on(t, &e->cursor->pos[i]);
         break;
     case EVENT_PROGRESS: assert_int_equal(t->state, TOKEN_LIVE); break;
     }
@@ -420,8 +422,10 @@ static void check_all(struct harness *h)
         assert_true(e->token > 0 && e->token <= h->tokens);
         check_event(e, &tokens[e->token]);
     }
-    for (uint64_t t = 1; t <= h->tokens; t++)
+    for (uint64_t t = 1; t <= h->tokens; t++) {
         assert_int_not_equal(tokens[t].state, TOKEN_ASKED);
+        cursor_free(tokens[t].last);
+    }
     free(tokens);
 }
 

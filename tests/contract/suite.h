@@ -1,7 +1,7 @@
 /* The contract of include/wsbus/backend.h as test cases, for any backend on its real server.
  *
  * A backend adds one fixture file with a main() that calls contract_run(). Cases skip what the
- * fixture's capabilities lack; every topic they use is new, and must have one partition. */
+ * fixture's capabilities lack; every topic they use is new. */
 #ifndef CONTRACT_SUITE_H
 #define CONTRACT_SUITE_H
 
@@ -17,8 +17,9 @@ struct contract_fixture {
     /* Server up and down, once for the whole suite; 0, or -1. NULL: there is none. */
     int (*start)(void);
     void (*stop)(void);
-    /* Makes a topic with one partition, before it is used. NULL: using it makes it. */
-    void (*make)(const char *topic);
+    /* Makes a topic with so many partitions, before it is used. NULL: using it makes it, with one, and
+     * cases that need more are skipped. */
+    void (*make)(const char *topic, unsigned partitions);
     /* Cuts all connections to the server, which lives on. NULL: there are none. */
     void (*cut)(void);
     /* Do two instances with these options see the same topics? */
