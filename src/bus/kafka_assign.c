@@ -39,9 +39,11 @@ struct kafka_assign {
 
 /* ---- on a helper thread -------------------------------------------------------------------- */
 
-static void give(rd_kafka_t *rk, bool add, const rd_kafka_topic_partition_list_t *list,
+static void give(struct kafka_hold *hold, bool add, const rd_kafka_topic_partition_list_t *list,
                  struct list *first, int count)
 {
+    rd_kafka_t *rk = kafka_hold_rk(hold);
+    kafka_hold_settle(hold);
     rd_kafka_error_t *error =
         add ? rd_kafka_incremental_assign(rk, list) : rd_kafka_incremental_unassign(rk, list);
     if (!error) return;
@@ -53,7 +55,7 @@ static void give(rd_kafka_t *rk, bool add, const rd_kafka_topic_partition_list_t
 }
 
 /* As many as are alike in one call. */
-static void give_all(struct batch *b, rd_kafka_t *rk)
+static void give_all(struct batch *b)
 {
     struct list *n = b->changes.next;
     while (n != &b->changes) {
@@ -64,7 +66,7 @@ static void give_all(struct batch *b, rd_kafka_t *rk)
             const struct change *c = LIST_ITEM(n, struct change, node);
             rd_kafka_topic_partition_list_add(list, c->topic, c->partition)->offset = c->offset;
         }
-        give(rk, add, list, first, list->cnt);
+        give(b->hold, add, list, first, list->cnt);
         rd_kafka_topic_partition_list_destroy(list);
     }
 }
@@ -84,7 +86,7 @@ static void batch_work(struct crew_job *j)
 {
     struct batch *b = CONTAINER_OF(j, struct batch, job);
     rd_kafka_t *rk = kafka_hold_rk(b->hold);
-    give_all(b, rk);
+    give_all(b);
     if (b->look) look(b, rk);
     kafka_hold_drop(b->hold);
     b->hold = NULL;

@@ -290,3 +290,14 @@ void kafka_hold_drop(struct kafka_hold *hold)
     pthread_cond_signal(&hold->dropped);
     pthread_mutex_unlock(&hold->lock);
 }
+
+/* librdkafka's main thread takes questions and its own steps in turn: the first question is answered
+ * behind the stops that the last change asked for, the second behind what these stops left to do. */
+void kafka_hold_settle(struct kafka_hold *hold)
+{
+    for (int i = 0; i < 2; i++) {
+        rd_kafka_topic_partition_list_t *list = NULL;
+        if (rd_kafka_assignment(hold->rk, &list) == RD_KAFKA_RESP_ERR_NO_ERROR)
+            rd_kafka_topic_partition_list_destroy(list);
+    }
+}

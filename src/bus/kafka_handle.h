@@ -53,5 +53,9 @@ void kafka_handle_resume(struct kafka_handle *h);
 struct kafka_hold *kafka_handle_hold(struct kafka_handle *h);
 rd_kafka_t *kafka_hold_rk(struct kafka_hold *hold);
 void kafka_hold_drop(struct kafka_hold *hold); /* any thread */
+/* For a job of the crew, before it changes what is assigned: what the last change began has ended.
+ * librdkafka (2.0.2, 2.8.0) aborts the process if a partition is taken away for a second time while its
+ * first stop is under way ("rktp_started"). Takes microseconds. */
+void kafka_hold_settle(struct kafka_hold *hold);
 
 #endif

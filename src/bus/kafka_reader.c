@@ -77,6 +77,7 @@ static void place_work(struct crew_job *j)
 {
     struct placement *p = CONTAINER_OF(j, struct placement, job);
 
+    kafka_hold_settle(p->hold);
     p->err = rd_kafka_assign(kafka_hold_rk(p->hold), p->list);
 }
 
