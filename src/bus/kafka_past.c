@@ -327,9 +327,16 @@ static const struct kafka_reader_ops reader_ops = {on_message, on_placed, on_err
 static struct kafka_slot *slot_new(struct kafka_past *p, char *err, size_t err_size)
 {
     struct kafka_slot *s = mem_zero(sizeof *s);
+    const struct kafka_reader_spec spec = {
+        .host = p->host,
+        .config = p->config,
+        .crew = p->crew,
+        .ops = &reader_ops,
+        .owner = s,
+    };
 
     s->past = p;
-    s->reader = kafka_reader_new(p->host, p->config, p->crew, &reader_ops, s, err, err_size);
+    s->reader = kafka_reader_new(&spec, err, err_size);
     if (!s->reader) {
         free(s);
         return NULL;

@@ -187,17 +187,16 @@ bool kafka_reader_stands(const struct kafka_reader *r, struct span topic,
 
 /* ---- life cycle ----------------------------------------------------------------------------------- */
 
-struct kafka_reader *kafka_reader_new(const struct wsbus_host *host,
-                                      const struct kafka_config *config, struct kafka_crew *crew,
-                                      const struct kafka_reader_ops *ops, void *owner, char *err,
+struct kafka_reader *kafka_reader_new(const struct kafka_reader_spec *spec, char *err,
                                       size_t err_size)
 {
     struct kafka_reader *r = mem_zero(sizeof *r);
 
-    r->crew = crew;
-    r->ops = ops;
-    r->owner = owner;
-    r->handle = kafka_handle_new(host, config, KAFKA_READER, crew, &handle_ops, r, err, err_size);
+    r->crew = spec->crew;
+    r->ops = spec->ops;
+    r->owner = spec->owner;
+    r->handle = kafka_handle_new(spec->host, spec->config, KAFKA_READER, spec->crew, &handle_ops, r,
+                                 err, err_size);
     if (r->handle) return r;
     free(r);
     return NULL;

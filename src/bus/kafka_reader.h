@@ -30,10 +30,16 @@ struct kafka_reader_ops {
     void (*error)(void *owner, rd_kafka_resp_err_t err, const char *words);
 };
 
+struct kafka_reader_spec {
+    const struct wsbus_host *host;
+    const struct kafka_config *config;
+    struct kafka_crew *crew;
+    const struct kafka_reader_ops *ops;
+    void *owner;
+};
+
 /* NULL with one sentence in `err`. */
-struct kafka_reader *kafka_reader_new(const struct wsbus_host *host,
-                                      const struct kafka_config *config, struct kafka_crew *crew,
-                                      const struct kafka_reader_ops *ops, void *owner, char *err,
+struct kafka_reader *kafka_reader_new(const struct kafka_reader_spec *spec, char *err,
                                       size_t err_size);
 void kafka_reader_free(struct kafka_reader *r); /* no callback after it */
 
