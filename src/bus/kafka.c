@@ -134,7 +134,8 @@ static int open_parts(struct kafka *b, char *err, size_t err_size)
     if (!b->crew) return -1;
     b->meta = kafka_meta_new(b->host, b->config, b->crew, err, err_size);
     if (!b->meta) return -1;
-    b->live = kafka_live_new(b->host, b->config, b->crew, b->meta, err, err_size);
+    const struct kafka_live_spec live = {b->host, b->config, b->crew, b->meta};
+    b->live = kafka_live_new(&live, err, err_size);
     if (!b->live) return -1;
     b->past = kafka_past_new(b->host, b->config, b->crew, b->meta);
     b->publish = kafka_publish_new(b->host, b->config, b->crew);

@@ -29,10 +29,7 @@ struct kafka_hold {
 };
 
 struct kafka_handle {
-    const struct wsbus_host *host;
-    struct kafka_crew *crew;
-    const struct kafka_handle_ops *ops;
-    void *owner;
+    struct kafka_handle_spec spec;
     struct kafka_hold *hold;
     struct wsbus_watch *watch;
     bool consumer, inside, stopped, freed;
@@ -103,30 +100,30 @@ static void on_log(const rd_kafka_t *rk, int level, const char *facility, const 
     enum wsbus_log_level as =
         level > LOG_WARNING || about_connections(facility) ? WSBUS_LOG_DEBUG : WSBUS_LOG_WARN;
     if (as != WSBUS_LOG_DEBUG) {
-        uint64_t hash = hash_span(span_str(text)), now = h->host->ticks(h->host);
+        uint64_t hash = hash_span(span_str(text)), now = h->spec.host->ticks(h->spec.host);
         if (hash == h->quiet_hash && now < h->quiet_until) return;
         h->quiet_hash = hash;
         h->quiet_until = now + QUIET_MS;
     }
-    h->host->log(h->host, as, "librdkafka: %s: %s", facility, text);
+    h->spec.host->log(h->spec.host, as, "librdkafka: %s: %s", facility, text);
 }
 
 static void on_error(rd_kafka_t *rk, int code, const char *words, void *opaque)
 {
     struct kafka_handle *h = listener(opaque);
     char fatal[512];
-    if (!h || !h->ops->error) return;
+    if (!h || !h->spec.ops->error) return;
     if (code == RD_KAFKA_RESP_ERR__FATAL &&
         rd_kafka_fatal_error(rk, fatal, sizeof(fatal)) != RD_KAFKA_RESP_ERR_NO_ERROR)
         words = fatal;
-    h->ops->error(h->owner, (rd_kafka_resp_err_t)code, words);
+    h->spec.ops->error(h->spec.owner, (rd_kafka_resp_err_t)code, words);
 }
 
 static void on_report(rd_kafka_t *rk, const rd_kafka_message_t *m, void *opaque)
 {
     struct kafka_handle *h = listener(opaque);
     (void)rk;
-    if (h && h->ops->message) h->ops->message(h->owner, m);
+    if (h && h->spec.ops->message) h->spec.ops->message(h->spec.owner, m);
 }
 
 /* ---- the flow ------------------------------------------------------------------------------ */
@@ -144,14 +141,14 @@ static bool take(struct kafka_handle *h)
     if (!h->consumer) return rd_kafka_poll(h->hold->rk, 0) > 0;
     rd_kafka_message_t *m = rd_kafka_consumer_poll(h->hold->rk, 0);
     if (!m) return false;
-    if (!h->freed && m->rkt && !h->ops->message(h->owner, m)) h->stopped = true;
+    if (!h->freed && m->rkt && !h->spec.ops->message(h->spec.owner, m)) h->stopped = true;
     rd_kafka_message_destroy(m);
     return true;
 }
 
 static void release(struct kafka_handle *h)
 {
-    destroy(h->crew, h->hold);
+    destroy(h->spec.crew, h->hold);
     free(h);
 }
 
@@ -219,33 +216,24 @@ static int start(struct kafka_hold *hold, rd_kafka_conf_t *conf, bool consumer, 
     return 0;
 }
 
-struct kafka_handle *kafka_handle_new(const struct wsbus_host *host, const struct kafka_config *c,
-                                      enum kafka_role role, struct kafka_crew *crew,
-                                      const struct kafka_handle_ops *ops, void *owner, char *err,
+struct kafka_handle *kafka_handle_new(const struct kafka_handle_spec *spec, char *err,
                                       size_t err_size)
 {
     struct kafka_hold *hold = hold_new();
-    bool consumer = role != KAFKA_PRODUCER;
+    bool consumer = spec->role != KAFKA_PRODUCER;
     if (hold->wake < 0) {
         snprintf(err, err_size, "no descriptor for a connection to Kafka can be had");
         hold_free(hold);
         return NULL;
     }
-    if (start(hold, kafka_config_conf(c, role), consumer, err, err_size) < 0) {
+    if (start(hold, kafka_config_conf(spec->config, spec->role), consumer, err, err_size) < 0) {
         hold_free(hold);
         return NULL;
     }
     struct kafka_handle *h = mem_zero(sizeof(*h));
-    *h = (struct kafka_handle){
-        .host = host,
-        .crew = crew,
-        .ops = ops,
-        .owner = owner,
-        .hold = hold,
-        .consumer = consumer,
-    };
+    *h = (struct kafka_handle){.spec = *spec, .hold = hold, .consumer = consumer};
     hold->handle = h;
-    h->watch = host->watch(host, hold->wake, WSBUS_READABLE, on_wake, h);
+    h->watch = spec->host->watch(spec->host, hold->wake, WSBUS_READABLE, on_wake, h);
     if (h->watch) {
         wake(h);
         return h;
@@ -261,7 +249,7 @@ void kafka_handle_free(struct kafka_handle *h)
     if (!h || h->freed) return;
     h->freed = true;
     h->hold->handle = NULL;
-    h->host->unwatch(h->watch);
+    h->spec.host->unwatch(h->watch);
     if (!h->inside) release(h);
 }
 

@@ -34,10 +34,17 @@ struct kafka_handle_ops {
     void (*error)(void *owner, rd_kafka_resp_err_t err, const char *words);
 };
 
-/* NULL with one sentence in `err`: something in the configuration, or no threads. `crew` is lent. */
-struct kafka_handle *kafka_handle_new(const struct wsbus_host *host, const struct kafka_config *c,
-                                      enum kafka_role role, struct kafka_crew *crew,
-                                      const struct kafka_handle_ops *ops, void *owner, char *err,
+struct kafka_handle_spec {
+    const struct wsbus_host *host;
+    const struct kafka_config *config;
+    enum kafka_role role;
+    struct kafka_crew *crew; /* lent */
+    const struct kafka_handle_ops *ops;
+    void *owner;
+};
+
+/* NULL with one sentence in `err`: something in the configuration, or no threads. */
+struct kafka_handle *kafka_handle_new(const struct kafka_handle_spec *spec, char *err,
                                       size_t err_size);
 /* No callback after it. NULL is fine. */
 void kafka_handle_free(struct kafka_handle *h);

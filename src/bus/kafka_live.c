@@ -456,26 +456,26 @@ struct kafka_live_figures kafka_live_figures(const struct kafka_live *l)
 
 /* ---- life ---------------------------------------------------------------------------------- */
 
-struct kafka_live *kafka_live_new(const struct wsbus_host *host, const struct kafka_config *config,
-                                  struct kafka_crew *crew, struct kafka_meta *meta, char *err,
-                                  size_t err_size)
+struct kafka_live *kafka_live_new(const struct kafka_live_spec *from, char *err, size_t err_size)
 {
     struct kafka_live *l = mem_zero(sizeof(*l));
-    l->host = host;
-    l->config = config;
-    l->meta = meta;
-    l->handle = kafka_handle_new(host, config, KAFKA_LIVE, crew, &handle_ops, l, err, err_size);
+    l->host = from->host;
+    l->config = from->config;
+    l->meta = from->meta;
+    const struct kafka_handle_spec spec = {from->host, from->config, KAFKA_LIVE,
+                                           from->crew, &handle_ops,  l};
+    l->handle = kafka_handle_new(&spec, err, err_size);
     if (!l->handle) {
         free(l);
         return NULL;
     }
-    l->assign = kafka_assign_new(l->handle, crew, &assign_ops, l);
+    l->assign = kafka_assign_new(l->handle, from->crew, &assign_ops, l);
     map_init(&l->topics);
     map_init(&l->feeds);
     list_init(&l->later);
-    l->again = host->timer(host, on_again, l);
-    l->refresh = host->timer(host, on_refresh, l);
-    host->timer_set(l->refresh, config->refresh);
+    l->again = l->host->timer(l->host, on_again, l);
+    l->refresh = l->host->timer(l->host, on_refresh, l);
+    l->host->timer_set(l->refresh, l->config->refresh);
     return l;
 }
 

@@ -25,10 +25,15 @@
 
 struct kafka_live;
 
-/* NULL with one sentence in `err`. All arguments but the last are lent until kafka_live_free(). */
-struct kafka_live *kafka_live_new(const struct wsbus_host *host, const struct kafka_config *config,
-                                  struct kafka_crew *crew, struct kafka_meta *meta, char *err,
-                                  size_t err_size);
+struct kafka_live_spec {
+    const struct wsbus_host *host;
+    const struct kafka_config *config;
+    struct kafka_crew *crew;
+    struct kafka_meta *meta;
+};
+
+/* NULL with one sentence in `err`. What `from` points to is lent until kafka_live_free(). */
+struct kafka_live *kafka_live_new(const struct kafka_live_spec *from, char *err, size_t err_size);
 void kafka_live_subscribe(struct kafka_live *l, uint64_t feed, const struct wsbus_topic *topic);
 void kafka_live_unsubscribe(struct kafka_live *l, uint64_t feed); /* answered from inside */
 /* No callback after it; what is not confirmed is not answered (the caller does). */

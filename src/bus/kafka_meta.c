@@ -348,7 +348,8 @@ struct kafka_meta *kafka_meta_new(const struct wsbus_host *host, const struct ka
     m->crew = crew;
     list_init(&m->waiting);
     list_init(&m->running);
-    m->handle = kafka_handle_new(host, config, KAFKA_QUERY, crew, &handle_ops, m, err, err_size);
+    const struct kafka_handle_spec spec = {host, config, KAFKA_QUERY, crew, &handle_ops, m};
+    m->handle = kafka_handle_new(&spec, err, err_size);
     if (!m->handle) {
         free(m);
         return NULL;

@@ -375,8 +375,9 @@ static int need_handle(struct kafka_publish *p, uint64_t token)
 {
     char err[512];
     if (p->handle) return 0;
-    p->handle = kafka_handle_new(p->host, p->config, KAFKA_PRODUCER, p->crew, &handle_ops, p, err,
-                                 sizeof(err));
+    const struct kafka_handle_spec spec = {p->host, p->config,   KAFKA_PRODUCER,
+                                           p->crew, &handle_ops, p};
+    p->handle = kafka_handle_new(&spec, err, sizeof(err));
     if (p->handle) return 0;
     struct wsbus_answer a = {WSBUS_UNAVAILABLE, err};
     p->host->published(p->host, token, &a, NULL, 0);

@@ -195,8 +195,9 @@ struct kafka_reader *kafka_reader_new(const struct kafka_reader_spec *spec, char
     r->crew = spec->crew;
     r->ops = spec->ops;
     r->owner = spec->owner;
-    r->handle = kafka_handle_new(spec->host, spec->config, KAFKA_READER, spec->crew, &handle_ops, r,
-                                 err, err_size);
+    const struct kafka_handle_spec handle = {spec->host, spec->config, KAFKA_READER,
+                                             spec->crew, &handle_ops,  r};
+    r->handle = kafka_handle_new(&handle, err, err_size);
     if (r->handle) return r;
     free(r);
     return NULL;
