@@ -145,9 +145,18 @@ class KafkaServer:
         self.wait(lambda: self.admin.list_topics(topic, timeout=ANSWER).topics[topic].error)
 
     def shorten(self, topic: str, partition: int, before: int) -> None:
-        """Deletes what lies before this offset."""
-        for done in self.admin.delete_records([TopicPartition(topic, partition, before)]).values():
-            done.result(ANSWER)
+        """Deletes what lies before this offset; a leader that has just started may need a moment."""
+        place = TopicPartition(topic, partition, before)
+
+        def shortened() -> bool:
+            try:
+                for done in self.admin.delete_records([place]).values():
+                    done.result(ANSWER)
+            except KafkaException:
+                return False
+            return True
+
+        self.wait(shortened)
 
     # ---- messages
 

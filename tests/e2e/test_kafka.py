@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -364,12 +365,14 @@ def test_retention_passes_a_follower(
     page.subscribe(made)
     broker.produce_many(made, 10)
     page.messages(made, 10)
-    server.process.send_signal(19)
-    broker.produce_many(made, 40, 10)
-    broker.kill()
-    broker.start()
-    broker.shorten(made, 0, 45)
-    server.process.send_signal(18)
+    server.process.send_signal(signal.SIGSTOP)
+    try:
+        broker.produce_many(made, 40, 10)
+        broker.kill()
+        broker.start()
+        broker.shorten(made, 0, 45)
+    finally:
+        server.process.send_signal(signal.SIGCONT)
     seen = []
     while not seen or seen[-1] != 49:
         frame = page.next(None, made, 20)
