@@ -10,10 +10,20 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
+from confluent_kafka.admin import (
+    AclBinding,
+    AclOperation,
+    AclPermissionType,
+    AdminClient,
+    NewPartitions,
+    NewTopic,
+    ResourcePatternType,
+    ResourceType,
+)
 
 from server import PATIENCE, ROOT
 
@@ -35,6 +45,20 @@ def free_port() -> int:
             except OSError:
                 continue
             return port
+
+
+# A second listener with a login, beside the plain one, where everybody may do everything.
+GUARDED = """
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{next},SASL_PLAINTEXT://127.0.0.1:{guarded}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port},SASL_PLAINTEXT://127.0.0.1:{guarded}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT
+sasl.enabled.mechanisms=PLAIN
+listener.name.sasl_plaintext.plain.sasl.jaas.config=\\
+ org.apache.kafka.common.security.plain.PlainLoginModule required user_bridge="secret";
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+super.users=User:ANONYMOUS
+allow.everyone.if.no.acl.found=false
+"""
 
 
 def quiet(*_: Any) -> None:
@@ -73,6 +97,25 @@ class KafkaServer:
                 | {"message.max.bytes": 10_000_000}
             )
         return self._producer
+
+    def guard(self) -> str:
+        """Before it starts: a listener for the user bridge with the password secret; its address."""
+        guarded = free_port()
+        text = GUARDED.format(port=self.port, next=self.port + 1, guarded=guarded)
+        (Path(self.folder) / "extra.properties").write_text(text)
+        return f"127.0.0.1:{guarded}"
+
+    def allow(self, topic: str, *operations: AclOperation) -> None:
+        """The user bridge may do this from now on."""
+        rights = [
+            AclBinding(
+                ResourceType.TOPIC, topic, ResourcePatternType.LITERAL, "User:bridge", "*",
+                operation, AclPermissionType.ALLOW,
+            )
+            for operation in operations
+        ]  # fmt: skip
+        for done in self.admin.create_acls(rights).values():
+            done.result(ANSWER)
 
     # ---- life
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from confluent_kafka.admin import AclOperation
 
 from client import Client, Frame
 from conftest import Start
@@ -103,10 +104,10 @@ def test_from_programs_to_pages(
     kafka.produce(made, None, b"gone")
     frame = page.next("message", made)
     assert frame["tombstone"] is True and frame["data"] is None and frame["key"] == "gone"
-    kafka.produce(made, b"1", None, [("trace", b"abc"), ("empty", b"")])
+    kafka.produce(made, b"1", None, [("trace", b"abc"), ("empty", b""), ("null", None)])
     frame = page.next("message", made)
     assert "key" not in frame
-    assert frame["headers"] == {"trace": "abc", "empty": ""}
+    assert frame["headers"] == {"trace": "abc", "empty": "", "null": ""}
 
 
 def test_from_pages_to_programs(
@@ -382,6 +383,65 @@ def test_retention_passes_a_follower(
             seen.append(frame["data"])
     assert seen[-5:] == [45, 46, 47, 48, 49]
     assert seen == sorted(set(seen))
+
+
+# ---- rights
+
+
+@pytest.fixture(scope="module")
+def guarded() -> Iterator[tuple[KafkaServer, str]]:
+    """A broker that asks for a login, and the address where it does."""
+    broker = KafkaServer()
+    try:
+        address = broker.guard()
+        broker.start()
+        yield broker, address
+    finally:
+        broker.stop()
+
+
+def test_rights(start: Start, connect: Connect, guarded: tuple[KafkaServer, str]) -> None:
+    """Read and Describe are enough to follow, Write to publish; no group is asked for."""
+    broker, address = guarded
+    for name in ("open", "readable", "visible", "hidden"):
+        broker.create(name)
+    broker.allow("open", AclOperation.READ, AclOperation.DESCRIBE, AclOperation.WRITE)
+    broker.allow("readable", AclOperation.READ, AclOperation.DESCRIBE)
+    broker.allow("visible", AclOperation.DESCRIBE)
+    configuration = settings(broker)
+    configuration["buses"]["k"]["url"] = f"kafka://bridge:secret@{address}"
+    page = connect(start(configuration))
+    page.subscribe("open")
+    page.publish("open", data=1)
+    assert page.next("message", "open")["data"] == 1
+    page.subscribe("readable")
+    broker.produce("readable", b"2")
+    assert page.next("message", "readable")["data"] == 2
+    words = "Topic authorization failed"
+    answer = page.refused("forbidden", type="publish", channel="readable", data=1)
+    assert words in answer["message"], answer
+    page.subscribe("visible")
+    frame = page.next("unsubscribed", "visible")
+    assert words in frame["reason"], frame
+    for name in ("hidden", "not-there"):
+        for request in ("subscribe", "publish", "history"):
+            more = {"data": 1} if request == "publish" else {}
+            answer = page.refused("forbidden", type=request, channel=name, **more)
+            assert words in answer["message"], answer
+
+
+def test_wrong_password(
+    start: Start, connect: Connect, guarded: tuple[KafkaServer, str]
+) -> None:
+    broker, address = guarded
+    configuration = settings(broker)
+    configuration["buses"]["k"]["url"] = f"kafka://bridge:mistaken@{address}"
+    server = start(configuration)
+    page = connect(server)
+    page.refused("bus_unavailable", type="subscribe", channel="open")
+    await_log(server, "Invalid username or password")
+    assert server.log().count("Invalid username or password") == 1
+    assert "mistaken" not in server.log()
 
 
 # ---- configuration
