@@ -121,8 +121,10 @@ static const struct setting for_live[] = {
     {"fetch.wait.max.ms", "50"},
     {"queued.max.messages.kbytes", "16384"},
 };
+/* A reader waits for nothing but to be told that a log ends; while it does, its next place waits. */
 static const struct setting for_readers[] = {
-    {"fetch.wait.max.ms", "20"},
+    {"fetch.wait.max.ms", "5"},
+    {"fetch.max.bytes", "1048576"},
     {"queued.max.messages.kbytes", "4096"},
     {"fetch.message.max.bytes", "262144"},
 };

@@ -6,6 +6,7 @@
 #include "base/mem.h"
 
 #define NOT_THERE (-1)
+#define WARM_MS 1000
 
 struct kafka_reader {
     struct kafka_crew *crew;
@@ -15,7 +16,8 @@ struct kafka_reader {
     struct placement *placement; /* under way */
     bool flowing;                /* the owner has not stopped it */
     bool stopped;                /* nor the handle been told to: it needs kafka_handle_resume() */
-    char *topic;
+    char *known;                 /* the last topic before */
+    char *topic;                 /* NULL: it has no place */
     size_t topic_len;
     int32_t count;
     int64_t *next; /* for each partition the next offset that will come; NOT_THERE: none will */
@@ -27,6 +29,7 @@ struct placement {
     struct kafka_hold *hold;
     struct kafka_reader *reader; /* NULL: freed */
     rd_kafka_topic_partition_list_t *list;
+    bool warm; /* the handle may not know the topic yet */
     rd_kafka_resp_err_t err;
 };
 
@@ -73,10 +76,25 @@ static void placement_free(struct placement *p)
     free(p);
 }
 
+/* A handle that does not know where a partition is when it is assigned asks at once only if it has a
+ * connection already, and otherwise up to a second later. */
+static void warm(struct placement *p)
+{
+    const struct rd_kafka_metadata *md;
+    rd_kafka_t *rk = kafka_hold_rk(p->hold);
+    rd_kafka_topic_t *topic = rd_kafka_topic_new(rk, p->list->elems[0].topic, NULL);
+
+    if (!topic) return;
+    if (rd_kafka_metadata(rk, 0, topic, &md, WARM_MS) == RD_KAFKA_RESP_ERR_NO_ERROR)
+        rd_kafka_metadata_destroy(md);
+    rd_kafka_topic_destroy(topic);
+}
+
 static void place_work(struct crew_job *j)
 {
     struct placement *p = CONTAINER_OF(j, struct placement, job);
 
+    if (p->warm) warm(p);
     kafka_hold_settle(p->hold);
     p->err = rd_kafka_assign(kafka_hold_rk(p->hold), p->list);
 }
@@ -110,9 +128,18 @@ static rd_kafka_topic_partition_list_t *list_of(const char *topic, const struct 
     return list;
 }
 
+static bool knows(const struct kafka_reader *r, struct span topic)
+{
+    if (r->topic) return span_eq(topic, span_of(r->topic, r->topic_len));
+    return r->known && span_eq(topic, span_str(r->known));
+}
+
 static void let_go(struct kafka_reader *r)
 {
-    free(r->topic);
+    if (r->topic) {
+        free(r->known);
+        r->known = r->topic;
+    }
     free(r->next);
     r->topic = NULL;
     r->next = NULL;
@@ -137,6 +164,7 @@ void kafka_reader_place(struct kafka_reader *r, struct span topic, const struct 
     p->reader = r;
     p->hold = kafka_handle_hold(r->handle);
     p->job = (struct crew_job){.work = place_work, .done = place_done, .left = place_left};
+    p->warm = range && !knows(r, topic);
     let_go(r);
     if (range) {
         take_place(r, topic, range);
@@ -209,5 +237,6 @@ void kafka_reader_free(struct kafka_reader *r)
     if (r->placement) r->placement->reader = NULL;
     kafka_handle_free(r->handle);
     let_go(r);
+    free(r->known);
     free(r);
 }
