@@ -6,6 +6,9 @@
 
 #include "base/mem.h"
 
+#define WARM_MS 1000 /* for what a handle learns about topics before they are assigned */
+#define FEW 4        /* topics that are asked for one by one */
+
 /* One partition to be added or removed. */
 struct change {
     struct list node;
@@ -54,19 +57,62 @@ static void give(struct kafka_hold *hold, bool add, const rd_kafka_topic_partiti
     rd_kafka_error_destroy(error);
 }
 
+/* Topics that the handle may not know yet, by name while they are asked for. */
+struct fresh {
+    rd_kafka_topic_t **topics;
+    size_t count;
+};
+
+static void fresh_add(struct fresh *f, rd_kafka_t *rk, const char *name)
+{
+    if (f->count > 0 && strcmp(rd_kafka_topic_name(f->topics[f->count - 1]), name) == 0) return;
+    rd_kafka_topic_t *topic = rd_kafka_topic_new(rk, name, NULL);
+    if (!topic) return;
+    f->topics = mem_grow(f->topics, (f->count + 1) * sizeof(*f->topics));
+    f->topics[f->count++] = topic;
+}
+
+static void fresh_ask(rd_kafka_t *rk, rd_kafka_topic_t *topic)
+{
+    const struct rd_kafka_metadata *md;
+    if (rd_kafka_metadata(rk, 0, topic, &md, WARM_MS) == RD_KAFKA_RESP_ERR_NO_ERROR)
+        rd_kafka_metadata_destroy(md);
+}
+
+/* Assigned without it, a partition whose leader the handle does not know is looked for up to a second
+ * later. Many topics in one question, which is about all that the handle knows. */
+static void fresh_learn(const struct fresh *f, rd_kafka_t *rk)
+{
+    if (f->count > FEW) fresh_ask(rk, NULL);
+    for (size_t i = 0; f->count <= FEW && i < f->count; i++)
+        fresh_ask(rk, f->topics[i]);
+}
+
+static void fresh_done(struct fresh *f)
+{
+    for (size_t i = 0; i < f->count; i++)
+        rd_kafka_topic_destroy(f->topics[i]);
+    free(f->topics);
+}
+
 /* As many as are alike in one call. */
 static void give_all(struct batch *b)
 {
+    rd_kafka_t *rk = kafka_hold_rk(b->hold);
     struct list *n = b->changes.next;
     while (n != &b->changes) {
         struct list *first = n;
+        struct fresh fresh = {NULL, 0};
         bool add = LIST_ITEM(n, struct change, node)->add;
         rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(16);
         for (; n != &b->changes && LIST_ITEM(n, struct change, node)->add == add; n = n->next) {
             const struct change *c = LIST_ITEM(n, struct change, node);
             rd_kafka_topic_partition_list_add(list, c->topic, c->partition)->offset = c->offset;
+            if (add) fresh_add(&fresh, rk, c->topic);
         }
+        fresh_learn(&fresh, rk);
         give(b->hold, add, list, first, list->cnt);
+        fresh_done(&fresh);
         rd_kafka_topic_partition_list_destroy(list);
     }
 }
@@ -128,8 +174,10 @@ static void batch_done(struct crew_job *j)
 {
     struct batch *b = CONTAINER_OF(j, struct batch, job);
     struct kafka_assign *a = b->assign;
-    a->running = false;
-    if (b->look) a->looking = false;
+    if (b->look)
+        a->looking = false;
+    else
+        a->running = false;
     tell(a, b);
     batch_left(j);
     start(a);

@@ -1,5 +1,6 @@
 /* Changes of what a consumer fetches, and looks at all its topics, made in the order in which they
- * were given by a helper thread (kafka_crew.h), as many at a time as wait. Bus thread. */
+ * were given by a helper thread (kafka_crew.h), as many at a time as wait. What is added is fetched as
+ * soon as the fetches that are under way have been answered. Bus thread. */
 #ifndef BUS_KAFKA_ASSIGN_H
 #define BUS_KAFKA_ASSIGN_H
 

@@ -118,7 +118,7 @@ static const struct setting for_consumers[] = {
     {"fetch.queue.backoff.ms", "20"},
 };
 static const struct setting for_live[] = {
-    {"fetch.wait.max.ms", "50"},
+    {"fetch.wait.max.ms", "25"},
     {"queued.max.messages.kbytes", "16384"},
 };
 /* A reader waits for nothing but to be told that a log ends; while it does, its next place waits. */
