@@ -109,7 +109,9 @@ static rd_kafka_resp_err_t ask_offsets(struct look *l, rd_kafka_t *rk, int64_t w
             err = RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE;
     }
     rd_kafka_topic_partition_list_destroy(list);
-    return err;
+    /* It has just been listed: librdkafka means that nobody leads it. */
+    return err == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION ? RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE
+                                                       : err;
 }
 
 static rd_kafka_resp_err_t ask(struct look *l, rd_kafka_t *rk, uint64_t due)

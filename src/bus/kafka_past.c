@@ -227,16 +227,17 @@ static bool take_end(struct kafka_job *j, const rd_kafka_message_t *m)
     return kafka_range_has(j->range, m->partition) ? prove_end(j) : true;
 }
 
-/* The place is not in the log: it has been trimmed, or created anew. Where the partition has given
- * something already, that is answered, and the next request finds out. */
-static bool take_out_of_range(struct kafka_job *j, const rd_kafka_message_t *m)
+/* The place is not in the log, which has been trimmed or created anew, or the reader knows nothing of the
+ * partition. Where something was found already, that is answered, and the next request finds out. */
+static bool take_no_such_place(struct kafka_job *j, const rd_kafka_message_t *m)
 {
     if (!kafka_range_has(j->range, m->partition)) return true;
     if (j->kind->partial(j)) {
         end_pass(j);
     } else if (j->retries++ == RETRIES_MAX) {
         detach(j);
-        kafka_job_refuse(j, WSBUS_UNAVAILABLE, "the log is trimmed faster than it can be read");
+        kafka_job_refuse(j, WSBUS_UNAVAILABLE,
+                         "the topic does not stand still for as long as it takes to read it");
     } else {
         detach(j);
         kafka_job_ask(j);
@@ -244,12 +245,19 @@ static bool take_out_of_range(struct kafka_job *j, const rd_kafka_message_t *m)
     return false;
 }
 
+static bool is_no_such_place(rd_kafka_resp_err_t err)
+{
+    return err == RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET ||
+           err == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION || err == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC ||
+           err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
+}
+
 static bool take_error(struct kafka_job *j, const rd_kafka_message_t *m)
 {
     char *words;
 
     if (m->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) return take_end(j, m);
-    if (m->err == RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET) return take_out_of_range(j, m);
+    if (is_no_such_place(m->err)) return take_no_such_place(j, m);
     if (kafka_passes(m->err) || !kafka_range_has(j->range, m->partition)) return true;
     words = mem_dup(rd_kafka_message_errstr(m), strlen(rd_kafka_message_errstr(m)));
     detach(j);

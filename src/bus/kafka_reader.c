@@ -20,7 +20,8 @@ struct kafka_reader {
     char *topic;                 /* NULL: it has no place */
     size_t topic_len;
     int32_t count;
-    int64_t *next; /* for each partition the next offset that will come; NOT_THERE: none will */
+    int64_t *
+        next; /* for each partition the next offset that will come; NOT_THERE: none will, or it is not certain */
 };
 
 /* Outlives the reader where that is freed meanwhile. */
@@ -35,22 +36,12 @@ struct placement {
 
 /* ---- what comes --------------------------------------------------------------------------------- */
 
-/* Is it the end of what can be had of its partition until it is placed anew? */
-static bool is_end(const rd_kafka_message_t *m)
-{
-    return m->err == RD_KAFKA_RESP_ERR__PARTITION_EOF ||
-           m->err == RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET;
-}
-
 static bool on_message(void *owner, const rd_kafka_message_t *m)
 {
     struct kafka_reader *r = owner;
 
     if (m->partition >= 0 && m->partition < r->count) {
-        if (is_end(m))
-            r->next[m->partition] = NOT_THERE;
-        else if (!m->err)
-            r->next[m->partition] = m->offset + 1;
+        r->next[m->partition] = m->err ? NOT_THERE : m->offset + 1;
     }
     if (r->flowing && r->ops->message(r->owner, m)) return true;
     r->flowing = false;

@@ -399,3 +399,21 @@ def test_many_readers(bridge: Server, connect: Connect, filled: tuple[str, int])
 
 def test_a_topic_that_is_not_there(page: Client) -> None:
     page.refused("unknown_channel", type="history", channel="nowhere", **{"from": "earliest"})
+
+
+def test_a_frozen_broker(
+    kafka: KafkaServer, filled: tuple[str, int], start: Start, connect: Connect
+) -> None:
+    """Requests end without it, and are served again when it is back."""
+    topic, _ = filled
+    page = connect(start({**settings(kafka), "bus_wait": 500}))
+    assert len(page.history(topic, {"last": 5})["messages"]) == 5
+    kafka.freeze()
+    try:
+        for from_ in ("earliest", {"last": 5}, {"time": LONG_AGO}):
+            page.refused("bus_unavailable", {"from": from_}, type="history", channel=topic)
+    finally:
+        kafka.thaw()
+    kafka.wait(lambda: page.call("history", channel=topic, from_={"last": 5})["type"] == "history")
+    found = numbers(forward(page, topic, "earliest"))
+    assert sorted(found) == list(range(TOTAL))
