@@ -160,7 +160,7 @@ help: ## this list
 	@echo '             SAN=address|thread  ARGS="-c FILE"  PREFIX  DESTDIR  JOBS  IMAGE'
 
 # ---------------------------------------------------------------- tests
-.PHONY: test test-full test-js test-browser check-c check-fresh
+.PHONY: test test-full test-js test-browser test-kafka check-c check-fresh
 VENV := build/venv
 NODE := build/node
 SUITES := units contract e2e js browser
@@ -170,12 +170,17 @@ test: ## installs what tests need, builds, runs the whole suite (SAN=… with th
 	@$(MAKE) --no-print-directory -j$(JOBS) all tests $(VENV)/ready $(NODE)/ready
 	@SAN=$(SAN) tests/run $(B) $(SUITES)
 
-test-full: ## test with the long tests, then the suite under both sanitizers
-	$(call packages,run build test)
+test-full: ## test with the long tests and Kafka's, then the suite under both sanitizers
+	$(call packages,run build test kafka)
 	@$(MAKE) --no-print-directory -j$(JOBS) all tests $(VENV)/ready $(NODE)/ready
-	@SAN=$(SAN) TEST_FULL=1 tests/run $(B) $(SUITES)
-	@$(MAKE) --no-print-directory SAN=address test
-	@$(MAKE) --no-print-directory SAN=thread test
+	@SAN=$(SAN) TEST_FULL=1 tests/run $(B) $(SUITES) kafka
+	@$(MAKE) --no-print-directory SAN=address test test-kafka
+	@$(MAKE) --no-print-directory SAN=thread test test-kafka
+
+test-kafka: ## installs what a real broker needs, and runs the tests of Kafka on one
+	$(call packages,run build test kafka)
+	@$(MAKE) --no-print-directory -j$(JOBS) all tests $(VENV)/ready
+	@SAN=$(SAN) tests/run $(B) kafka
 
 test-js: all $(NODE)/ready ## wsbus.js under Node, against the daemon
 	@SAN=$(SAN) tests/run $(B) js
