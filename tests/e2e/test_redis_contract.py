@@ -18,6 +18,7 @@ import test_payload
 import test_publish
 import test_rules
 import test_subscribe
+from client import Client
 from redis_server import Redis
 from server import CONFIG, Server, config
 
@@ -40,6 +41,11 @@ def server(redis_server: Redis) -> Iterator[Server]:
     started = Server("contract-redis", config(buses=buses, channels=rules))
     yield started
     started.stop()
+
+
+@pytest.fixture(autouse=True)
+def _live_between(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Client, "live_between", True)
 
 
 def take(module: ModuleType) -> None:
