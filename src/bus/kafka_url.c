@@ -8,38 +8,13 @@
 #include <strings.h>
 
 #include "base/buf.h"
-#include "base/mem.h"
+#include "base/percent.h"
 #include "base/span.h"
 
-static int hex(char c)
-{
-    if (isdigit((unsigned char)c)) return c - '0';
-    return isxdigit((unsigned char)c) ? tolower((unsigned char)c) - 'a' + 10 : -1;
-}
-
-/* On the heap; NULL if an escape is broken or stands for NUL, or nothing is there. */
+/* On the heap; NULL if an escape is broken, or nothing is there. */
 static char *decode(struct span s)
 {
-    char *text = mem_alloc(s.n + 1);
-    size_t n = 0;
-    for (size_t i = 0; i < s.n; i++) {
-        int code = (unsigned char)s.p[i];
-        if (code == '%') {
-            int high = i + 2 < s.n ? hex(s.p[i + 1]) : -1;
-            int low = high < 0 ? -1 : hex(s.p[i + 2]);
-            code = low < 0 ? 0 : high * 16 + low;
-            i += 2;
-        }
-        if (code == 0) {
-            free(text);
-            return NULL;
-        }
-        text[n++] = (char)code;
-    }
-    text[n] = '\0';
-    if (n > 0) return text;
-    free(text);
-    return NULL;
+    return s.n > 0 ? percent_decode(s) : NULL;
 }
 
 static const char *take_login(struct kafka_url *u, struct span s)

@@ -8,6 +8,7 @@
 #include <strings.h>
 
 #include "base/mem.h"
+#include "base/percent.h"
 #include "base/span.h"
 
 #define DATABASE_MAX 1000000000
@@ -40,35 +41,6 @@ static long number(struct span s, long max)
     return n <= max ? n : -1;
 }
 
-static int hex(char c)
-{
-    if (isdigit((unsigned char)c)) return c - '0';
-    return isxdigit((unsigned char)c) ? tolower((unsigned char)c) - 'a' + 10 : -1;
-}
-
-/* On the heap; NULL if an escape is broken or stands for NUL. */
-static char *decode(struct span s)
-{
-    char *text = mem_alloc(s.n + 1);
-    size_t n = 0;
-    for (size_t i = 0; i < s.n; i++) {
-        int code = (unsigned char)s.p[i];
-        if (code == '%') {
-            int high = i + 2 < s.n ? hex(s.p[i + 1]) : -1;
-            int low = high < 0 ? -1 : hex(s.p[i + 2]);
-            code = low < 0 ? 0 : high * 16 + low;
-            i += 2;
-        }
-        if (code == 0) {
-            free(text);
-            return NULL;
-        }
-        text[n++] = (char)code;
-    }
-    text[n] = '\0';
-    return text;
-}
-
 static int read_user(struct reader *r, struct span s)
 {
     const char *colon = memchr(s.p, ':', s.n);
@@ -76,8 +48,8 @@ static int read_user(struct reader *r, struct span s)
         return refuse(r, "the URL has a user and no password: write user:password@ or :password@ "
                          "before the host, or use the option \"user\"");
     size_t user = colon ? (size_t)(colon - s.p) : 0;
-    if (user > 0) r->url->user = decode(span_of(s.p, user));
-    if (colon) r->url->password = decode(span_of(colon + 1, s.n - user - 1));
+    if (user > 0) r->url->user = percent_decode(span_of(s.p, user));
+    if (colon) r->url->password = percent_decode(span_of(colon + 1, s.n - user - 1));
     if ((user > 0 && !r->url->user) || (colon && !r->url->password))
         return refuse(r, "the user or the password in the URL has a \"%%\" that begins no escape: "
                          "write %%25 for it");
@@ -169,7 +141,7 @@ static int read_socket(struct reader *r, struct span authority, struct span path
     if (authority.n > 0 || path.n < 2)
         return refuse(r, "the URL of a unix socket has no host and an absolute path, as in "
                          "redis+unix:///run/redis/redis.sock?db=0");
-    r->url->path = decode(path);
+    r->url->path = percent_decode(path);
     if (!r->url->path) return refuse(r, "the path in the URL has a broken \"%%\" escape");
     if (strlen(r->url->path) > 107) /* sun_path */
         return refuse(r, "the path of a unix socket has at most 107 bytes");

@@ -7,6 +7,7 @@
 
 #include <ctype.h>
 
+#include "base/percent.h"
 #include "config/secret.h"
 
 struct url {
@@ -26,21 +27,14 @@ static const struct wsbus_backend *find_backend(struct load *l, const char *sche
     return load_backend(l, arena_dup(l->arena, span_of(scheme, n - 1)));
 }
 
-static int hex(char c)
-{
-    if (isdigit((unsigned char)c)) return c - '0';
-    return isxdigit((unsigned char)c) ? tolower((unsigned char)c) - 'a' + 10 : -1;
-}
-
 static const char *decode(struct arena *a, struct span s)
 {
     char *text = arena_zero(a, s.n + 1, 1);
     size_t n = 0;
     for (size_t i = 0; i < s.n; i++) {
-        bool escaped = s.p[i] == '%' && i + 2 < s.n && hex(s.p[i + 1]) >= 0 && hex(s.p[i + 2]) >= 0;
-        int code = escaped ? hex(s.p[i + 1]) * 16 + hex(s.p[i + 2]) : 0;
-        if (code) i += 2; /* an escaped NUL stays as it is written */
-        text[n++] = code ? (char)code : s.p[i];
+        int byte = percent_byte(span_of(s.p + i, s.n - i));
+        if (byte > 0) i += 2; /* what is broken, or stands for NUL, stays as it is written */
+        text[n++] = byte > 0 ? (char)byte : s.p[i];
     }
     return text;
 }
