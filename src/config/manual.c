@@ -11,7 +11,7 @@ static const char usage[] =
     "wsbus - a bridge between WebSockets and message buses\n"
     "\n"
     "  wsbus                     a bus in memory, quotes and demo pages, on 127.0.0.1:8080\n"
-    "  wsbus URL...              these buses, for instance memory:\n"
+    "  wsbus URL...              these buses: redis://localhost, kafka://localhost:9092, memory:\n"
     "  wsbus -c FILE             as the file says: JSON with comments and trailing commas\n"
     "  wsbus check -c FILE       says ok, or every mistake in the file\n"
     "  wsbus config -c FILE      prints the effective configuration\n"
