@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -25,6 +24,7 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
+from ports import free_port
 from server import PATIENCE, ROOT
 
 # The first start may fetch the broker.
@@ -32,19 +32,6 @@ WAIT = 120.0
 ANSWER = 20.0
 
 Headers = list[tuple[str, bytes | None]]
-
-
-def free_port() -> int:
-    """The first of two that are free."""
-    while True:
-        with socket.socket() as one, socket.socket() as two:
-            one.bind(("127.0.0.1", 0))
-            port = int(one.getsockname()[1])
-            try:
-                two.bind(("127.0.0.1", port + 1))
-            except OSError:
-                continue
-            return port
 
 
 # A second listener with a login, beside the plain one, where everybody may do everything.
@@ -70,7 +57,7 @@ class KafkaServer:
 
     def __init__(self) -> None:
         self.folder = tempfile.mkdtemp(prefix="wsbus-kafka-")
-        self.port = free_port()
+        self.port = free_port(2)
         self.address = f"127.0.0.1:{self.port}"
         self.url = f"kafka://{self.address}"
         self.process: subprocess.Popen[bytes] | None = None

@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import random
 import re
 import shutil
 import signal
@@ -28,6 +27,7 @@ from typing import Any, TypeVar
 import pytest
 import redis
 
+from ports import free_port
 from server import PATIENCE, Server
 
 T = TypeVar("T")
@@ -47,16 +47,6 @@ def until(check: Callable[[], T], what: str, timeout: float = 10.0) -> T:
             return found
         assert time.monotonic() < deadline, f"not in time: {what}"
         time.sleep(0.005)
-
-
-def free_port() -> int:
-    """Below the ports that the kernel gives to clients: nobody takes it while its server is away."""
-    while True:
-        port = random.randrange(20_000, 32_000)
-        with socket.socket() as s, contextlib.suppress(OSError):
-            s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            s.bind(("127.0.0.1", port))
-            return port
 
 
 def settings_of(options: dict[str, Any]) -> list[str]:

@@ -16,13 +16,13 @@ import redis
 
 from client import Client, Frame, data
 from conftest import Start
+from ports import free_port
 from redis_server import (
     BRISK,
     Proxy,
     Redis,
     bridge_config,
     calls,
-    free_port,
     numsub,
     ours,
     since_7,
