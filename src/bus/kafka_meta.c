@@ -121,10 +121,12 @@ static rd_kafka_resp_err_t ask(struct look *l, rd_kafka_t *rk, uint64_t due)
     free(l->extent);
     l->extent = mem_zero((size_t)l->count * sizeof(*l->extent));
     err = ask_offsets(l, rk, RD_KAFKA_OFFSET_BEGINNING, offsetof(struct kafka_extent, first), due);
-    if (!err && l->want == KAFKA_WANT_TIME)
-        err = ask_offsets(l, rk, l->time < 0 ? 0 : l->time, offsetof(struct kafka_extent, at), due);
     if (!err)
         err = ask_offsets(l, rk, RD_KAFKA_OFFSET_END, offsetof(struct kafka_extent, end), due);
+    /* Where there is none of that time it is the end: one from before, so that what is written
+     * between the two answers lies behind it. */
+    if (!err && l->want == KAFKA_WANT_TIME)
+        err = ask_offsets(l, rk, l->time < 0 ? 0 : l->time, offsetof(struct kafka_extent, at), due);
     for (int32_t i = 0; i < l->count && !err; i++) {
         struct kafka_extent *e = &l->extent[i];
         if (e->end < e->first) e->end = e->first;
