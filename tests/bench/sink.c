@@ -5,11 +5,13 @@
  *
  * On each connection it sends FRAME so many times, with the number of the subscription (0, 1, 2, …
  * over all connections) in place of each '#'. A payload that holds `"t":<ns>` is dated by the
- * monotonic clock. Lines on standard input, each answered by one line of JSON:
+ * monotonic clock, and where `,"n":<number>` follows (source.c), the time of its arrival is kept.
+ * Lines on standard input, each answered by one line of JSON:
  *
  *     wait TYPE N   when N frames of that type have come since the start: seconds since then
- *     clear         forgets the ages so far
+ *     clear         forgets the ages and arrivals so far
  *     report        counts of frames by type, and the ages in ms
+ *     arrivals      when the numbers 0, 1, 2, … came first, in ns; 0: never
  *
  * Ends with its input. The server's pings are not answered: switch them off. */
 #include <errno.h>
@@ -17,6 +19,7 @@
 #include <inttypes.h>
 #include <netinet/in.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,7 +29,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { SLOT_US = 10, SLOTS = 1000000, INPUT = 65536, BATCH = 256 };
+enum { SLOT_US = 10, SLOTS = 1000000, INPUT = 65536, BATCH = 256, ARRIVALS = 100000 };
 enum type { MESSAGE, SUBSCRIBED, LIVE, GAP, ERROR, OTHER, TYPES };
 
 static const char *const names[TYPES] = {"message", "subscribed", "live", "gap", "error", "other"};
@@ -41,6 +44,8 @@ struct conn {
 static uint64_t counts[TYPES];
 static uint32_t slots[SLOTS]; /* ages in steps of SLOT_US */
 static uint64_t dated, oldest_us, began;
+static uint64_t arrivals[ARRIVALS];
+static size_t numbered; /* the highest number, and one */
 static enum type wanted = TYPES;
 static uint64_t wanted_count;
 
@@ -122,15 +127,33 @@ static enum type type_of(const char *p, size_t n)
     return OTHER;
 }
 
+static uint64_t digits(const char **p, const char *end)
+{
+    uint64_t n = 0;
+    for (; *p < end && **p >= '0' && **p <= '9'; ++*p)
+        n = n * 10 + (uint64_t)(**p - '0');
+    return n;
+}
+
+static void note_arrival(const char *p, const char *end, uint64_t now)
+{
+    static const char mark[] = ",\"n\":";
+    if (end - p < (ptrdiff_t)sizeof(mark) || memcmp(p, mark, sizeof(mark) - 1) != 0) return;
+    p += sizeof(mark) - 1;
+    uint64_t n = digits(&p, end);
+    if (n >= ARRIVALS) return;
+    if (!arrivals[n]) arrivals[n] = now;
+    if (n >= numbered) numbered = n + 1;
+}
+
 static void date(const char *p, size_t n)
 {
     static const char mark[] = "\"t\":";
     const char *found = memmem(p, n, mark, sizeof(mark) - 1);
     if (!found) return;
-    uint64_t then = 0;
-    for (const char *d = found + sizeof(mark) - 1; d < p + n && *d >= '0' && *d <= '9'; d++)
-        then = then * 10 + (uint64_t)(*d - '0');
-    uint64_t now = now_ns();
+    const char *d = found + sizeof(mark) - 1;
+    uint64_t then = digits(&d, p + n), now = now_ns();
+    note_arrival(d, p + n, now);
     uint64_t us = now > then ? (now - then) / 1000 : 0;
     uint64_t slot = us / SLOT_US;
     slots[slot < SLOTS ? slot : SLOTS - 1]++;
@@ -255,7 +278,14 @@ static bool command(void)
     } else if (strncmp(line, "clear", 5) == 0) {
         memset(slots, 0, sizeof(slots));
         dated = oldest_us = 0;
+        memset(arrivals, 0, numbered * sizeof(*arrivals));
+        numbered = 0;
         puts("{}");
+    } else if (strncmp(line, "arrivals", 8) == 0) {
+        printf("{\"arrivals\":[");
+        for (size_t i = 0; i < numbered; i++)
+            printf("%s%" PRIu64, i ? "," : "", arrivals[i]);
+        puts("]}");
     } else {
         report();
     }

@@ -166,6 +166,11 @@ class KafkaServer:
         self.admin.create_topics([new])[topic].result(ANSWER)
         self.wait(lambda: self.has(topic, partitions))
 
+    def create_many(self, topics: list[str]) -> None:
+        for done in self.admin.create_topics([NewTopic(t, 1, 1) for t in topics]).values():
+            done.result(ANSWER)
+        self.wait(lambda: all(self.has(t, 1) for t in topics))
+
     def grow(self, topic: str, partitions: int) -> None:
         self.admin.create_partitions([NewPartitions(topic, partitions)])[topic].result(ANSWER)
         self.wait(lambda: self.has(topic, partitions))

@@ -1,0 +1,363 @@
+#!/usr/bin/env python3
+"""The bridge on a real Kafka broker, in numbers: each measured beside something plain, in the same run.
+
+    tests/bench/kafka_numbers.py [quiet] [fanout] [keys] [growth] [properties]      (default: all)
+
+quiet     a topic with 20 messages a second: time from the producer's acknowledgement to the socket
+fanout    100 messages a second to 1 000 sockets, one worker: processor time of a delivery, beside the bus
+          in memory under the same load
+keys      10 000 messages a second, each to one of 10 000 channels by key of one topic, on 1 000 sockets:
+          the same
+growth    threads and memory with more topics, and with more clients
+properties  what the settings of docs/kafka.md buy: of each the latency of a quiet topic, that of the first
+          message of a topic that nobody followed yet, that of a publish, and the processor time of the idle bus
+
+Needs Java and what tests/kafka/broker says, a C compiler, librdkafka-dev and what
+tests/e2e/requirements.txt names (build/venv has it). Loopback only, ends by itself, starts and stops all
+it needs. The machine should be idle: the load average before each part is printed with it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rig import ROOT, WIDE, Sink, load, read_line, say, tool
+
+sys.path.insert(0, str(ROOT / "tests" / "e2e"))
+
+from client import Client  # noqa: E402
+from kafka_server import KafkaServer  # noqa: E402
+from server import Server  # noqa: E402
+
+
+def settings(kafka: KafkaServer, **bus: Any) -> dict[str, Any]:
+    """Channels of both kinds, by topic and by key; one worker, so that both have the same."""
+    return {
+        **WIDE,
+        "listen": "127.0.0.1:0",
+        "workers": 1,
+        "buses": {
+            "k": {"type": "kafka", "url": kafka.url, **bus},
+            "m": {"type": "memory"},
+        },
+        "channels": [
+            {"match": "k.{topic}", "bus": "k", "topic": "{topic}"},
+            {"match": "k.{topic}.{key}", "bus": "k", "topic": "{topic}", "key": "{key}"},
+            {"match": "m.{topic}", "bus": "m", "topic": "{topic}"},
+            {"match": "m.{topic}.{key}", "bus": "m", "topic": "{topic}", "key": "{key}"},
+        ],
+    }
+
+
+@contextmanager
+def broker() -> Iterator[KafkaServer]:
+    kafka = KafkaServer()
+    try:
+        kafka.start()
+        yield kafka
+    finally:
+        kafka.stop()
+
+
+@contextmanager
+def bridge(name: str, config: dict[str, Any]) -> Iterator[Server]:
+    server = Server(f"bench-{name}", config)
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+@contextmanager
+def sink(server: Server, connections: int, each: int, channel: str) -> Iterator[Sink]:
+    """The clients, subscribed; a '#' in the channel is the number of the subscription."""
+    frame = {"type": "subscribe", "id": 1, "channel": channel}
+    clients = Sink(server, connections, each, frame)
+    try:
+        clients.wait("subscribed", connections * each)
+        yield clients
+    finally:
+        clients.close()
+
+
+def feed(*words: object) -> dict[str, Any]:
+    """Runs source.c to its end."""
+    argv = [tool("source", "rdkafka", "pthread"), *map(str, words)]
+    done = subprocess.run(argv, stdout=subprocess.PIPE, text=True, check=True)
+    return dict(json.loads(done.stdout))
+
+
+def threads(server: Server) -> dict[str, int]:
+    """Processor time in ns by the name of the thread."""
+    found: dict[str, int] = {}
+    for task in Path(f"/proc/{server.pid}/task").iterdir():
+        name = (task / "comm").read_text().strip()
+        found[name] = found.get(name, 0) + int((task / "schedstat").read_text().split()[0])
+    return found
+
+
+def spent(before: dict[str, int], after: dict[str, int]) -> dict[str, int]:
+    return {name: after[name] - before.get(name, 0) for name in after}
+
+
+def share(values: list[float], part: float) -> float:
+    return sorted(values)[min(len(values) - 1, int(len(values) * part))]
+
+
+# ---- quiet
+
+
+def ages(kafka: KafkaServer, clients: Sink, topic: str, rate: int, count: int) -> list[float]:
+    """From each acknowledgement to the socket, in ms; what is there before its producer knows is 0."""
+    clients.ask("clear")
+    before = clients.report()["message"]
+    with tempfile.NamedTemporaryFile("r") as acks:
+        feed("kafka", kafka.address, topic, 0, rate, count, acks.name)
+        acked = [int(line) for line in acks]
+    clients.wait("message", before + count)
+    came = clients.ask("arrivals")["arrivals"]
+    assert len(came) == count and all(came), "a message is missing"
+    return [max(0, a - b) / 1e6 for a, b in zip(came, acked, strict=True)]
+
+
+def quiet() -> None:
+    before = load()
+    with broker() as kafka:
+        kafka.create("quiet")
+        with bridge("quiet", settings(kafka)) as server, sink(server, 1, 1, "k.quiet") as clients:
+            ages(kafka, clients, "quiet", 20, 20)
+            found = ages(kafka, clients, "quiet", 20, 1000)
+    say(f"quiet: {len(found)} messages at 20 a second, from the acknowledgement to the socket: p50 "
+        f"{share(found, 0.5):.2f} ms, p99 {share(found, 0.99):.2f} ms, max {max(found):.2f} ms; {before}")  # fmt: skip
+
+
+# ---- what a delivery costs
+
+
+class Cost:
+    """Of some rounds under the same load."""
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+        self.rounds: list[dict[str, float]] = []  # microseconds of a delivery by thread
+
+    def add(self, times: dict[str, int], deliveries: int) -> None:
+        self.rounds.append({name: ns / 1000 / deliveries for name, ns in times.items()})
+
+    def median(self, *names: str) -> float:
+        """Of the whole process, or of the threads of these names."""
+        return statistics.median(
+            sum(us for name, us in r.items() if not names or name in names) for r in self.rounds
+        )
+
+    def __str__(self) -> str:
+        names = sorted({name for r in self.rounds for name in r})
+        parts = ", ".join(f"{n} {m:.2f}" for n in names if (m := self.median(n)) > 0.005)
+        return f"{self.what} {self.median():.2f} us ({parts})"
+
+
+def delivery_costs(server: Server, clients: Sink, run: Callable[[], int], each: int) -> dict[str, int]:
+    """Processor time by thread of one round, in which run() sends so many messages of `each` deliveries."""
+    got = clients.report()["message"]
+    start = threads(server)
+    sent = run()
+    clients.wait("message", got + sent * each)
+    return spent(start, threads(server))
+
+
+def compare(name: str, sockets: int, channels: int, rate: int, seconds: int, rounds: int) -> None:
+    """Both buses, each in a daemon of its own, by turns under the same load."""
+    before = load()
+    count, keys = rate * seconds, channels if channels > 1 else 0
+    each = sockets if channels == 1 else 1
+    subscriptions = 1 if channels == 1 else channels // sockets
+    costs = {"k": Cost("Kafka"), "m": Cost("memory")}
+    reports: dict[str, list[dict[str, Any]]] = {"k": [], "m": []}
+    acks: list[float] = []
+    with broker() as kafka:
+        kafka.create("load")
+        config = settings(kafka)
+        with bridge(f"{name}-k", config) as of_kafka, bridge(f"{name}-m", config) as of_memory:
+            suffix = ".#" if keys else ""
+            with (
+                sink(of_kafka, sockets, subscriptions, f"k.load{suffix}") as kafka_clients,
+                sink(of_memory, sockets, subscriptions, f"m.load{suffix}") as memory_clients,
+            ):
+                sides = {
+                    "k": (of_kafka, kafka_clients, ("kafka", kafka.address, "load")),
+                    "m": (of_memory, memory_clients, ("ws", of_memory.port, f"m.load{suffix}")),
+                }
+                for i in range(rounds + 1):
+                    for side, (server, clients, target) in sides.items():
+                        clients.ask("clear")
+
+                        def run(target: tuple[object, ...] = target) -> int:
+                            done = feed(*target, keys, rate, count)
+                            acks.extend([done["p99"]] * (done["acknowledged"] > 0))
+                            return int(done["sent"])
+
+                        took = delivery_costs(server, clients, run, each)
+                        if i == 0:
+                            continue  # caches, pages, connections
+                        costs[side].add(took, count * each)
+                        reports[side].append(clients.report())
+    ratio = costs["k"].median() / costs["m"].median()
+    workers = costs["k"].median("wsbus-0") / costs["m"].median("wsbus-0")
+    say(f"{name}: {rate} messages a second to {sockets} sockets on {channels} channels, {rounds} rounds of {seconds} s; "
+        f"a delivery costs: {costs['k']}; {costs['m']}; ratio {ratio:.2f}, of the workers alone {workers:.2f}; {before}")  # fmt: skip
+    for side, found in reports.items():
+        p50, p99 = (statistics.median(r[part] for r in found) for part in ("p50", "p99"))
+        say(f"  {costs[side].what}: from the producer to the socket p50 {p50:.2f} ms, p99 {p99:.2f} ms")
+    say(f"  Kafka: from the producer to the acknowledgement p99 {statistics.median(acks):.2f} ms")
+
+
+def fanout() -> None:
+    compare("fanout", sockets=1000, channels=1, rate=100, seconds=4, rounds=5)
+
+
+def keys() -> None:
+    compare("keys", sockets=1000, channels=10_000, rate=10_000, seconds=4, rounds=5)
+
+
+# ---- growth
+
+
+def settled(server: Server) -> tuple[int, int]:
+    """Threads, and bytes of memory."""
+    return len(list(Path(f"/proc/{server.pid}/task").iterdir())), server.rss()
+
+
+def plain_memory(kafka: KafkaServer, topics: int) -> float:
+    """Bytes a topic that librdkafka alone needs to follow it."""
+    code = f"""
+import time
+from confluent_kafka import Consumer, TopicPartition
+def memory():
+    return int(open("/proc/self/statm").read().split()[1]) * 4096
+def read(seconds):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        consumer.poll(0.1)
+consumer = Consumer({{"bootstrap.servers": "{kafka.address}", "group.id": "plain"}})
+places = [TopicPartition(f"g{{i}}", 0, 0) for i in range({topics})]
+consumer.assign(places[:1])
+read(2)
+before = memory()
+consumer.incremental_assign(places[1:])
+read(5)
+print((memory() - before) / ({topics} - 1))
+"""
+    done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=True)
+    return float(done.stdout)
+
+
+def growth() -> None:
+    before, topics, clients = load(), 500, 2000
+    with broker() as kafka:
+        for start in range(0, topics, 50):
+            kafka.create_many([f"g{i}" for i in range(start, start + 50)])
+        with bridge("growth", settings(kafka)) as server:
+            with sink(server, 1, 1, "k.g#"):
+                first = settled(server)
+                with sink(server, 1, topics, "k.g#"):
+                    many_topics = settled(server)
+                with sink(server, clients, 1, "k.g0"):
+                    many_clients = settled(server)
+        plain = plain_memory(kafka, topics)
+    say(f"growth: one topic: {first[0]} threads, {first[1] >> 20} MB; {topics} topics: {many_topics[0]} threads, "
+        f"{(many_topics[1] - first[1]) / (topics - 1) / 1024:.1f} KB for each (librdkafka alone {plain / 1024:.1f} KB); {clients} more clients on one: "
+        f"{many_clients[0]} threads, {(many_clients[1] - many_topics[1]) / clients / 1024:.1f} KB for each; {before}")  # fmt: skip
+
+
+# ---- properties
+
+
+def first_messages(kafka: KafkaServer, server: Server, topics: list[str]) -> list[float]:
+    """Of topics that nobody follows yet: from the acknowledgement to the socket, in ms."""
+    found = []
+    with Client(server.url) as client:
+        for topic in topics:
+            client.subscribe(f"k.{topic}")
+            kafka.produce(topic, b"first")
+            acked = time.monotonic()
+            client.next("message")
+            found.append((time.monotonic() - acked) * 1000)
+    return found
+
+
+def publishes(server: Server, count: int) -> list[float]:
+    """From a publish to its `published`, in ms."""
+    found = []
+    with Client(server.url) as client:
+        for _ in range(count + 20):
+            begun = time.monotonic()
+            client.publish("k.sent", text="x" * 100)
+            found.append((time.monotonic() - begun) * 1000)
+    return found[20:]
+
+
+def idle(server: Server, seconds: float) -> float:
+    """Processor time in percent of one core."""
+    start = threads(server)
+    time.sleep(seconds)
+    return sum(spent(start, threads(server)).values()) / seconds / 1e7
+
+
+def properties() -> None:
+    tries: list[dict[str, Any]] = [
+        {},
+        {"fetch.wait.max.ms": 5},
+        {"fetch.wait.max.ms": 100},
+        {"fetch.wait.max.ms": 500},
+        {"socket.nagle.disable": False},
+        {"linger.ms": 5},
+    ]
+    with broker() as kafka:
+        kafka.create_many(["quiet", "sent"])
+        for number, given in enumerate(tries):
+            before = load()
+            topics = [f"first-{number}-{i}" for i in range(20)]
+            kafka.create_many(topics)
+            config = settings(kafka, properties=given)
+            with bridge("properties", config) as server, sink(server, 1, 1, "k.quiet") as clients:
+                ages(kafka, clients, "quiet", 20, 20)
+                found = ages(kafka, clients, "quiet", 20, 400)
+                first = first_messages(kafka, server, topics)
+                sent = publishes(server, 400)
+                busy = idle(server, 5)
+            say(f"properties {json.dumps(given)}: quiet p50 {share(found, 0.5):.2f} ms, p99 {share(found, 0.99):.2f} ms; "
+                f"first message median {statistics.median(first):.1f} ms, max {max(first):.1f} ms; "
+                f"publish p50 {share(sent, 0.5):.2f} ms, p99 {share(sent, 0.99):.2f} ms; idle {busy:.2f} % of a core; {before}")  # fmt: skip
+
+
+PARTS = {
+    "quiet": quiet,
+    "fanout": fanout,
+    "keys": keys,
+    "growth": growth,
+    "properties": properties,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    parser.add_argument("part", nargs="*", help=", ".join(PARTS))
+    options = parser.parse_args()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
+    for name in options.part or PARTS:
+        PARTS[name]()
+
+
+if __name__ == "__main__":
+    main()
