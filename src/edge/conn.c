@@ -89,6 +89,7 @@ void conn_free(struct conn *c)
     timer_stop(&c->edge->wheel, &c->deadline);
     list_del(&c->node);
     buf_free(&c->rx);
+    raw_free(c->raw);
     response_done(&c->response);
     admission_leave(c->edge->admission);
     atomic_fetch_sub_explicit(&c->edge->count, 1, memory_order_relaxed);
@@ -113,7 +114,14 @@ void conn_established(struct conn *c)
 {
     timer_stop(&c->edge->wheel, &c->deadline);
     c->state = CONN_OPEN;
-    c->session = session_open(c->edge->sessions, &c->transport, c->peer);
+    if (!c->raw) {
+        c->session = session_open(c->edge->sessions, &c->transport, c->peer);
+        return;
+    }
+    c->payloads = true;
+    c->rx.max = c->edge->config->limits.message_bytes;
+    c->session = session_open_raw(c->edge->sessions, &c->transport, c->peer, c->raw);
+    c->raw = NULL;
 }
 
 void conn_closing(struct conn *c)
@@ -147,7 +155,7 @@ static int refuse_message(struct conn *c, enum close_code code)
  * asked before would stay unanswered. */
 static void take_message(struct conn *c, struct span text)
 {
-    if (utf8_valid(text))
+    if (lws_frame_is_binary(c->wsi) || utf8_valid(text))
         session_text(c->session, text);
     else
         refuse_message(c, CLOSE_NOT_UTF8);
@@ -159,7 +167,8 @@ int conn_receive(struct conn *c, const char *p, size_t n)
     session_alive(c->session);
     bool first = lws_is_first_fragment(c->wsi) != 0;
     bool last = lws_is_final_fragment(c->wsi) != 0;
-    if (lws_frame_is_binary(c->wsi)) return refuse_message(c, CLOSE_UNSUPPORTED_DATA);
+    if (lws_frame_is_binary(c->wsi) && !c->payloads)
+        return refuse_message(c, CLOSE_UNSUPPORTED_DATA);
     if (c->rx.n + n + lws_remaining_packet_payload(c->wsi) > c->rx.max)
         return refuse_message(c, CLOSE_TOO_BIG);
     if (first && last && c->rx.n == 0) {

@@ -18,6 +18,7 @@
 #include "edge/edge.h"
 #include "edge/response.h"
 #include "protocol/codes.h"
+#include "session/raw.h"
 #include "session/session.h"
 #include "session/transport.h"
 
@@ -46,7 +47,9 @@ struct conn {
     bool loopback;        /* came in on a loopback listener */
     bool full;            /* beyond the cap: no upgrade */
     bool choked;
-    bool refused; /* the session has been told to fail: what comes in is forgotten */
+    struct raw *raw; /* of a handshake for /raw, until the session has it */
+    bool payloads;   /* it is one: messages are payloads, text or binary */
+    bool refused;    /* the session has been told to fail: what comes in is forgotten */
     char peer[56];
 };
 

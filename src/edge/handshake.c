@@ -10,6 +10,7 @@
 #include <strings.h>
 
 #include "edge/http.h"
+#include "edge/raw.h"
 #include "edge/wire.h"
 
 /* The size of the buffer into which libwebsockets itself copies these two lists: a longer one
@@ -64,12 +65,14 @@ static bool key_valid(struct lws *wsi)
 }
 
 /* The request line. */
-static struct http_answer check_request(struct lws *wsi)
+static struct http_answer check_request(struct lws *wsi, bool *ret_raw)
 {
     char path[16] = "";
     if (lws_hdr_total_length(wsi, WSI_TOKEN_GET_URI) <= 0)
         return (struct http_answer){405, "Allow: GET\r\n", "A WebSocket is asked for with GET."};
-    if (lws_hdr_copy(wsi, path, sizeof(path), WSI_TOKEN_GET_URI) < 0 || strcmp(path, "/ws") != 0)
+    bool fits = lws_hdr_copy(wsi, path, sizeof(path), WSI_TOKEN_GET_URI) >= 0;
+    *ret_raw = fits && strcmp(path, "/raw") == 0;
+    if (!*ret_raw && (!fits || strcmp(path, "/ws") != 0))
         return (struct http_answer){404, NULL, "There is no WebSocket at this path: try /ws."};
     if (!header_is(wsi, WSI_TOKEN_HTTP, "HTTP/1.1", false))
         return bad("A WebSocket needs HTTP/1.1.");
@@ -77,7 +80,7 @@ static struct http_answer check_request(struct lws *wsi)
 }
 
 /* The headers of RFC 6455, section 4.2.1. */
-static struct http_answer check_upgrade(struct lws *wsi)
+static struct http_answer check_upgrade(struct lws *wsi, bool raw)
 {
     static const char version[] = "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n";
     if (!header_is(wsi, WSI_TOKEN_UPGRADE, "websocket", true))
@@ -89,6 +92,7 @@ static struct http_answer check_upgrade(struct lws *wsi)
     if (!key_valid(wsi)) return bad("Sec-WebSocket-Key must be 16 bytes in base64.");
     if (lws_hdr_total_length(wsi, WSI_TOKEN_HOST) <= 0) return bad("The Host header is missing.");
     if (lws_hdr_total_length(wsi, WSI_TOKEN_PROTOCOL) <= 0) return fine;
+    if (raw) return bad("There is no subprotocol at /raw.");
     switch (list_has(wsi, WSI_TOKEN_PROTOCOL, WIRE_SUBPROTOCOL, false)) {
     case 1: return fine;
     case 0: return bad("The only subprotocol spoken here is " WIRE_SUBPROTOCOL ".");
@@ -128,8 +132,10 @@ int handshake_check(struct conn *c)
 {
     /* An Upgrade that libwebsockets does not know has already been answered by it (403). */
     if (lws_hdr_total_length(c->wsi, WSI_TOKEN_UPGRADE) <= 0) return -1;
-    struct http_answer a = check_request(c->wsi);
-    if (a.status == 0) a = check_upgrade(c->wsi);
+    bool raw = false;
+    struct http_answer a = check_request(c->wsi, &raw);
+    if (a.status == 0) a = check_upgrade(c->wsi, raw);
     if (a.status == 0) a = check_access(c);
-    return a.status == 0 ? 0 : http_send(c, &a);
+    if (a.status != 0) return http_send(c, &a);
+    return raw ? raw_check(c) : 0;
 }

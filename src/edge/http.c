@@ -25,11 +25,14 @@ static const char *reason_phrase(unsigned status)
     case 200: return "OK";
     case 308: return "Permanent Redirect";
     case 400: return "Bad Request";
+    case 401: return "Unauthorized";
     case 403: return "Forbidden";
     case 404: return "Not Found";
     case 405: return "Method Not Allowed";
     case 426: return "Upgrade Required";
+    case 429: return "Too Many Requests";
     case 500: return "Internal Server Error";
+    case 501: return "Not Implemented";
     case 503: return "Service Unavailable";
     default: return "Error";
     }
@@ -37,20 +40,25 @@ static const char *reason_phrase(unsigned status)
 
 int http_send(struct conn *c, const struct http_answer *a)
 {
+    return http_send_as(c, a, "text/plain; charset=utf-8");
+}
+
+int http_send_as(struct conn *c, const struct http_answer *a, const char *type)
+{
     unsigned char room[LWS_PRE + 6144];
     char *out = (char *)room + LWS_PRE;
     size_t size = sizeof(room) - LWS_PRE;
     bool head = lws_hdr_total_length(c->wsi, WSI_TOKEN_HEAD_URI) > 0;
     int n = snprintf(out, size,
                      "HTTP/1.1 %u %s\r\n"
-                     "Content-Type: text/plain; charset=utf-8\r\n"
+                     "Content-Type: %s\r\n"
                      "Content-Length: %zu\r\n"
                      "Cache-Control: no-store\r\n"
                      "X-Content-Type-Options: nosniff\r\n"
                      "%s"
                      "Connection: %sclose\r\n\r\n"
                      "%s%s",
-                     a->status, reason_phrase(a->status), strlen(a->text) + 1,
+                     a->status, reason_phrase(a->status), type, strlen(a->text) + 1,
                      a->headers ? a->headers : "", a->status == 426 ? "Upgrade, " : "",
                      head ? "" : a->text, head ? "" : "\n");
     if (n > 0 && (size_t)n < size)
@@ -113,6 +121,7 @@ static const struct place *place_find(const char *path)
 {
     static const struct place places[] = {
         {"/ws", no_upgrade},
+        {"/raw", no_upgrade},
         {"/livez", live},
         {"/readyz", readiness},
     };

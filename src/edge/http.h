@@ -14,6 +14,8 @@ struct http_answer {
 
 /* Sends it. Returns what libwebsockets wants to hear: -1, the connection is done with. */
 int http_send(struct conn *c, const struct http_answer *a);
+/* The same with a body of this media type. */
+int http_send_as(struct conn *c, const struct http_answer *a, const char *type);
 /* A request without an upgrade has come in. */
 int http_request(struct conn *c);
 /* What came in is not HTTP. */

@@ -39,6 +39,7 @@ static void on_subscribed(struct session_worker *w, const struct mail_subscribed
         session_reply(s, OUTQ_CAPPED);
         free(id);
     }
+    if (s->raw) raw_subscribed(s, m->recovered, m->reason);
     subscription_release(sub, false);
     if (s->state < SESSION_CLOSING) subscription_confirm(sub, m->channel);
     session_progress(s);
@@ -86,6 +87,8 @@ static void on_left(struct session_worker *w, const struct mail_left *m)
         if (id) unsubscribed(s, span_str(id), subscription_channel(sub), NULL);
         free(id);
         subscription_release(sub, true);
+    } else if (s->raw) {
+        raw_left(s, m->reason);
     } else {
         /* It ends with a NUL, as all texts of mail do. */
         unsubscribed(s, span_of(NULL, 0), subscription_channel(sub),
@@ -100,13 +103,18 @@ static void on_left(struct session_worker *w, const struct mail_left *m)
 static void on_live(struct session_worker *w, struct mail_frame *m)
 {
     struct fan_group *g = fanout_group(&w->fanout, m->id);
+    struct raw_form form = {.kind = RAW_UNREAD};
 
     if (!g) return;
     g->busy = true;
     for (uint32_t i = 0; i < g->count; i++) {
         struct subscription *sub = CONTAINER_OF(g->list[i], struct subscription, member);
-        session_push(sub->session, &m->slip, OUTQ_CAPPED, g);
+        if (sub->session->raw)
+            raw_push(sub->session, &form, &m->slip, &(struct raw_way){OUTQ_CAPPED, g});
+        else
+            session_push(sub->session, &m->slip, OUTQ_CAPPED, g);
     }
+    raw_form_done(&form);
     g->busy = false;
     fanout_release(&w->fanout, g);
 }
@@ -115,10 +123,17 @@ static void on_frame(struct session_worker *w, struct mail_frame *m)
 {
     struct subscription *sub = subscription_find(w, m->id);
 
-    if (!sub) return;
-    if (sub->state == SUB_REPLAY)
-        session_push(sub->session, &m->slip, OUTQ_PACED, &w->flush.replays);
-    if (sub->state == SUB_LIVE) session_push(sub->session, &m->slip, OUTQ_CAPPED, NULL);
+    struct raw_way way = {OUTQ_CAPPED, NULL};
+
+    if (!sub || (sub->state != SUB_REPLAY && sub->state != SUB_LIVE)) return;
+    if (sub->state == SUB_REPLAY) way = (struct raw_way){OUTQ_PACED, &w->flush.replays};
+    if (sub->session->raw) {
+        struct raw_form form = {.kind = RAW_UNREAD};
+        raw_push(sub->session, &form, &m->slip, &way);
+        raw_form_done(&form);
+    } else {
+        session_push(sub->session, &m->slip, way.kind, way.group);
+    }
 }
 
 /* ---- publish, history ------------------------------------------------------------------------ */

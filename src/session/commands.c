@@ -227,6 +227,19 @@ static void pong(struct session *s, const struct request *r)
     session_reply(s, OUTQ_CAPPED);
 }
 
+void session_request(struct session *s, const struct request *r)
+{
+    switch (r->type) {
+    case REQUEST_SUBSCRIBE: subscribe(s, r); break;
+    case REQUEST_UNSUBSCRIBE: unsubscribe(s, r); break;
+    case REQUEST_PUBLISH: publish(s, r); break;
+    case REQUEST_HISTORY: history(s, r); break;
+    case REQUEST_PING: pong(s, r); break;
+    case REQUEST_AUTH: refuse(s, r, ERR_UNSUPPORTED, "No login is configured."); break;
+    case REQUEST_UNKNOWN: break; /* the parser refuses it */
+    }
+}
+
 void session_command(struct session *s, struct span text)
 {
     struct request_parser *parser = &s->w->parser;
@@ -237,17 +250,8 @@ void session_command(struct session *s, struct span text)
         struct reply_error e = {.id = err.id, .channel = err.channel, .code = err.code};
         e.message = span_str(err.message);
         session_error(s, &e);
-        request_parser_shrink(parser);
-        return;
-    }
-    switch (r.type) {
-    case REQUEST_SUBSCRIBE: subscribe(s, &r); break;
-    case REQUEST_UNSUBSCRIBE: unsubscribe(s, &r); break;
-    case REQUEST_PUBLISH: publish(s, &r); break;
-    case REQUEST_HISTORY: history(s, &r); break;
-    case REQUEST_PING: pong(s, &r); break;
-    case REQUEST_AUTH: refuse(s, &r, ERR_UNSUPPORTED, "No login is configured."); break;
-    case REQUEST_UNKNOWN: break; /* the parser refuses it */
+    } else {
+        session_request(s, &r);
     }
     request_parser_shrink(parser);
 }

@@ -5,6 +5,7 @@
  *   answers.c       mail of the buses -> frames to the client
  *   subscription.c  the subscriptions of a session
  *   errand.c        publishes and history requests that a bus has not answered yet
+ *   raw.c           sessions without an envelope (/raw)
  *   worker.c        what the sessions of one worker share, inbox, turn, drain */
 #ifndef SESSION_INSIDE_H
 #define SESSION_INSIDE_H
@@ -22,6 +23,7 @@
 #include "protocol/request.h"
 #include "session/flush.h"
 #include "session/outq.h"
+#include "session/raw.h"
 #include "session/session.h"
 
 #define SESSION_CLOSE_MS 5000u    /* open requests are awaited so long when a session closes */
@@ -94,6 +96,7 @@ struct session {
     struct list hungry;    /* subscriptions that wait for room to pull */
     struct list errands;   /* at their bus */
     struct list histories; /* errands that wait for their turn */
+    struct raw *raw;       /* NULL: one of /ws */
     char peer[];
 };
 
@@ -126,7 +129,33 @@ void session_cut(struct session *s, enum close_code code);
 /* ---- commands.c, answers.c ------------------------------------------------------------------- */
 
 void session_command(struct session *s, struct span text);
+void session_request(struct session *s, const struct request *r);       /* a frame that was read */
 void session_answer(struct session_worker *w, struct inbox_item *item); /* frees the item */
+
+/* ---- raw.c: for sessions with `raw` ----------------------------------------------------------- */
+
+/* A frame of the hub for sessions of /raw: read when the first of them meets it. */
+enum raw_kind { RAW_UNREAD, RAW_NOTHING, RAW_PAYLOAD, RAW_GAP };
+struct raw_form {
+    enum raw_kind kind;
+    struct slip *slip;  /* RAW_PAYLOAD */
+    struct span reason; /* RAW_GAP; in the frame */
+};
+struct raw_way {
+    enum outq_kind kind;
+    struct fan_group *group;
+};
+
+void raw_begin(struct session *s);
+void raw_message(struct session *s, struct span payload);
+void raw_push(struct session *s, struct raw_form *form, struct slip *slip,
+              const struct raw_way *way);
+void raw_form_done(struct raw_form *form);
+/* What a frame of /ws would have said: these end the session. */
+void raw_error(struct session *s, const struct reply_error *e);
+void raw_subscribed(struct session *s, enum recovered recovered, const char *reason);
+void raw_left(struct session *s, struct span reason);
+const char *raw_reason(const struct session *s); /* of the close; NULL: what is usual */
 
 /* ---- worker.c -------------------------------------------------------------------------------- */
 

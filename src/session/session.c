@@ -48,7 +48,10 @@ static void enter(struct session *s, enum session_state next)
         end_later(s);
         return;
     case SESSION_CLOSED:
-        if (s->t) s->t->ops->close(s->t, s->code, close_reason(s->code));
+        if (s->t) {
+            const char *why = raw_reason(s);
+            s->t->ops->close(s->t, s->code, why ? why : close_reason(s->code));
+        }
         let_go(s);
         return;
     case SESSION_GONE:
@@ -165,6 +168,10 @@ static bool is_its_own(enum error_code code)
 
 void session_error(struct session *s, const struct reply_error *e)
 {
+    if (s->raw) {
+        raw_error(s, e);
+        return;
+    }
     reply_error(session_writer(s), e);
     session_reply(s, OUTQ_CAPPED);
     session_count_error(s, e->code);
@@ -290,20 +297,40 @@ static struct session *session_new(struct session_worker *w, struct transport *t
     return s;
 }
 
-struct session *session_open(struct session_worker *w, struct transport *t, const char *peer)
+static void begin(struct session *s)
 {
-    struct session *s = session_new(w, t, peer);
+    struct session_worker *w = s->w;
     uint64_t every = w->spec.config->limits.ping_ms;
 
     w->now = clock_ticks();
     s->alive = w->now;
     /* Somewhere within the first interval, so that the pings of many do not come in waves. */
     if (every) s->ping_due = w->now + 1 + random_u64() % every;
-    welcome(s);
+    if (s->raw)
+        raw_begin(s);
+    else
+        welcome(s);
     if (w->draining)
         session_goaway(s, worker_retry_after(w), w->now);
     else
         arm(s);
+}
+
+struct session *session_open(struct session_worker *w, struct transport *t, const char *peer)
+{
+    struct session *s = session_new(w, t, peer);
+
+    begin(s);
+    return s;
+}
+
+struct session *session_open_raw(struct session_worker *w, struct transport *t, const char *peer,
+                                 struct raw *raw)
+{
+    struct session *s = session_new(w, t, peer);
+
+    s->raw = raw;
+    begin(s);
     return s;
 }
 
@@ -311,7 +338,10 @@ void session_text(struct session *s, struct span text)
 {
     s->w->now = s->alive = clock_ticks();
     if (s->state > SESSION_DRAINING) return;
-    session_command(s, text);
+    if (s->raw)
+        raw_message(s, text);
+    else
+        session_command(s, text);
 }
 
 void session_writable(struct session *s)
@@ -328,8 +358,10 @@ void session_writable(struct session *s)
 void session_goaway(struct session *s, uint64_t retry_after, uint64_t due)
 {
     if (s->state != SESSION_OPEN) return;
-    reply_goaway(session_writer(s), "restart", retry_after);
-    session_reply(s, OUTQ_CAPPED);
+    if (!s->raw) {
+        reply_goaway(session_writer(s), "restart", retry_after);
+        session_reply(s, OUTQ_CAPPED);
+    }
     s->ping_due = due;
     enter(s, SESSION_DRAINING);
 }
@@ -391,6 +423,7 @@ static void session_free(struct session *s)
 {
     let_go(s);
     list_del(&s->node);
+    raw_free(s->raw);
     s->w->count--;
     free(s);
 }

@@ -257,6 +257,7 @@ static enum transport_result wire_write(struct transport *t, const unsigned char
         size_t head, size = frame_size(p, &head);
         assert_true(n >= head + size);
         if ((p[0] & 15) == FRAME_PING) w->pings++;
+        if ((p[0] & 15) == FRAME_BINARY) w->binaries++;
         if ((p[0] & 15) == FRAME_TEXT) {
             assert_true(w->count < WIRE_FRAMES);
             w->frames[w->count++] = mem_dup((const char *)p + head, size);
@@ -274,14 +275,20 @@ static void wire_close(struct transport *t, enum close_code code, const char *re
     assert_int_equal(w->code, 0);
     assert_non_null(reason);
     w->code = (int)code;
+    snprintf(w->reason, sizeof w->reason, "%s", reason);
 }
 
 static const struct transport_ops wire_ops = {.write = wire_write, .close = wire_close};
 
-void wire_open(struct rig *r, struct wire *w)
+void wire_prepare(struct wire *w)
 {
     memset(w, 0, sizeof *w);
     w->transport.ops = &wire_ops;
+}
+
+void wire_open(struct rig *r, struct wire *w)
+{
+    wire_prepare(w);
     w->session = session_open(r->worker, &w->transport, "127.0.0.1:1");
     rig_turn(r);
     wire_expect(w, "\"type\":\"welcome\"");

@@ -18,7 +18,9 @@ struct wire {
     size_t largest;            /* bytes of one write */
     char *frames[WIRE_FRAMES]; /* text frames, oldest first */
     size_t count, read;
-    int code; /* 0: open */
+    unsigned binaries; /* binary frames, which are not kept */
+    int code;          /* 0: open */
+    char reason[128];
     struct session *session;
 };
 
@@ -40,6 +42,7 @@ void rig_init(struct rig *r);
 void rig_start(struct rig *r); /* after changes to r->config */
 void rig_done(struct rig *r);
 
+void wire_prepare(struct wire *w);             /* for a session that the test opens itself */
 void wire_open(struct rig *r, struct wire *w); /* opens a session and reads its welcome */
 void wire_free(struct wire *w);
 void wire_gone(struct rig *r, struct wire *w);
