@@ -70,10 +70,11 @@ struct config {
         uint64_t queue_bytes, queue_ms; /* a client's send queue: bytes, age of its head */
         uint64_t inbox_bytes;           /* between two threads */
         uint64_t handshake_ms;
-        uint64_t ping_ms;     /* 0: none */
-        uint64_t pong_ms;     /* no sign of life for ping_ms + pong_ms: 4001 */
-        uint64_t errors;      /* in 10 s, before 4501 */
-        uint64_t send_buffer; /* SO_SNDBUF; 0: the kernel's */
+        uint64_t ping_ms;      /* 0: none */
+        uint64_t pong_ms;      /* no sign of life for ping_ms + pong_ms: 4001 */
+        uint64_t errors;       /* in 10 s, before 4501 */
+        uint64_t send_buffer;  /* SO_SNDBUF; 0: the kernel's */
+        uint64_t unsent_bytes; /* TCP_NOTSENT_LOWAT; 0: no bound */
     } limits;
 
     struct {

@@ -106,6 +106,9 @@ const struct option_row option_rows[] = {
             "Wrong frames of one connection in 10 s, before it is closed"),
     ROW_U64(limits, send_buffer, "0", 0, GIB,
             "The kernel's send buffer of a socket, in bytes; 0: as the kernel has it"),
+    ROW_U64(limits, unsent_bytes, "65536", 0, GIB,
+            "What the kernel takes of a client's data before it can send it, in bytes; 0: as much as "
+            "its send buffer holds"),
 
     ROW_U64(replay, ring_messages, "1000", 0, 10000000,
             "Newest messages of a topic that are kept ready"),

@@ -3,10 +3,12 @@
 
 #include <arpa/inet.h>
 #include <libwebsockets.h>
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include "base/clock.h"
@@ -62,9 +64,11 @@ static void deadline_passed(struct timer *t)
 }
 
 static enum transport_result conn_write(struct transport *t, const unsigned char *p, size_t n);
+static uint32_t conn_waiting(struct transport *t);
 static void conn_close(struct transport *t, enum close_code code, const char *reason);
 
-static const struct transport_ops conn_ops = {.write = conn_write, .close = conn_close};
+static const struct transport_ops conn_ops = {
+    .write = conn_write, .waiting = conn_waiting, .close = conn_close};
 
 struct conn *conn_new(struct edge *edge, int fd, bool loopback, bool full)
 {
@@ -195,6 +199,7 @@ static enum transport_result conn_write(struct transport *t, const unsigned char
 {
     struct conn *c = conn_of(t);
     if (c->state != CONN_OPEN) return TRANSPORT_DEAD;
+    c->last = n < UINT32_MAX ? (uint32_t)n : UINT32_MAX;
     /* In pieces of what libwebsockets sends at a time: it would copy all beyond that, even where
      * the socket would take it. After a choke it gets the rest in one and keeps that. */
     while (n > 0) {
@@ -209,6 +214,16 @@ static enum transport_result conn_write(struct transport *t, const unsigned char
     /* What is left over is buffered by libwebsockets, which calls back when it is out. */
     c->choked = lws_partial_buffered(c->wsi) != 0;
     return c->choked ? TRANSPORT_CHOKED : TRANSPORT_OK;
+}
+
+/* How much of the last write libwebsockets keeps it does not say: all of it, at most. */
+static uint32_t conn_waiting(struct transport *t)
+{
+    struct conn *c = conn_of(t);
+    int unsent = 0;
+    if (ioctl(lws_get_socket_fd(c->wsi), SIOCOUTQNSD, &unsent) < 0 || unsent < 0) unsent = 0;
+    uint64_t sum = (uint64_t)unsent + (c->choked ? c->last : 0);
+    return sum < UINT32_MAX ? (uint32_t)sum : UINT32_MAX;
 }
 
 /* The close frame is written by ourselves. The libwebsockets of Debian is built for debugging and

@@ -42,6 +42,7 @@ struct conn {
     struct response response;
     struct buf rx;      /* pieces of a message that is not complete yet */
     const char *reason; /* of a close that we began, constant */
+    uint32_t last;      /* bytes of the last write */
     enum conn_state state;
     enum close_code code; /* 0: none has been asked for */
     bool loopback;        /* came in on a loopback listener */

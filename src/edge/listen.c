@@ -80,7 +80,7 @@ static void name_address(const struct place *p, char *out, size_t size)
 /* One TCP socket at `p`, which is filled in with the port that the kernel chose. The first of a
  * port becomes one of a SO_REUSEPORT group only after its bind: until then a port that another
  * program has is an error. Returns the descriptor or -1 with errno. */
-static int open_tcp(struct place *p, bool first, uint64_t send_buffer)
+static int open_tcp(struct place *p, bool first, const struct config *config)
 {
     int fd = new_socket(p->addr.ss_family);
     if (fd < 0) return -1;
@@ -91,7 +91,10 @@ static int open_tcp(struct place *p, bool first, uint64_t send_buffer)
     if (first) set_int(fd, SOL_SOCKET, SO_REUSEPORT, 1);
     set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);
     set_int(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
-    if (send_buffer > 0) set_int(fd, SOL_SOCKET, SO_SNDBUF, (int)send_buffer);
+    if (config->limits.send_buffer > 0)
+        set_int(fd, SOL_SOCKET, SO_SNDBUF, (int)config->limits.send_buffer);
+    if (config->limits.unsent_bytes > 0)
+        set_int(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, (int)config->limits.unsent_bytes);
     if (listen(fd, BACKLOG) < 0) goto out;
     if (getsockname(fd, (struct sockaddr *)&p->addr, &p->len) < 0) goto out;
     return fd;
@@ -157,7 +160,7 @@ static int open_address(const struct opening *o, size_t i, char *err, size_t err
         one->loopback = l->loopback && l->host;
         one->shared = !l->host;
         if (l->host) {
-            one->fd = open_tcp(&place, w == 0, send_buffer);
+            one->fd = open_tcp(&place, w == 0, o->config);
             if (one->fd < 0) return fail(err, err_size, l->text, strerror(errno));
             name_address(&place, one->address, sizeof(one->address));
         } else {

@@ -164,12 +164,8 @@ static size_t read_partition(struct span s, int32_t *ret)
     return n;
 }
 
-static int pos_read(struct span value, const struct wsbus_backend *b, struct buf *scratch,
-                    struct wsbus_pos *ret)
+int pos_read(struct span s, const struct wsbus_backend *b, struct wsbus_pos *ret)
 {
-    buf_clear(scratch);
-    if (json_unescape(value, scratch) != 0 || scratch->failed) return -1;
-    struct span s = buf_view(scratch);
     struct wsbus_pos pos = {0};
     size_t n = read_partition(s, &pos.partition);
     if (n == 0 || n == s.n || s.p[n] != '/') return -1;
@@ -180,6 +176,14 @@ static int pos_read(struct span value, const struct wsbus_backend *b, struct buf
     pos.partition = partition;
     *ret = pos;
     return 0;
+}
+
+static int pos_unescape(struct span value, const struct wsbus_backend *b, struct buf *scratch,
+                        struct wsbus_pos *ret)
+{
+    buf_clear(scratch);
+    if (json_unescape(value, scratch) != 0 || scratch->failed) return -1;
+    return pos_read(buf_view(scratch), b, ret);
 }
 
 static int by_partition(const void *a, const void *b)
@@ -204,7 +208,7 @@ static const char *cursor_read(struct span json, const struct wsbus_backend *b,
             wrong = "A cursor must be an array of strings.";
         else if (c->count == WSBUS_PARTITIONS_MAX)
             wrong = "A cursor has at most 1024 positions.";
-        else if (pos_read(value, b, &scratch, &c->pos[c->count]) != 0)
+        else if (pos_unescape(value, b, &scratch, &c->pos[c->count]) != 0)
             wrong = "A position of the cursor is broken.";
         else
             c->count++;

@@ -34,6 +34,9 @@ void cursor_write(struct buf *out, const struct wsbus_cursor *c, const struct ws
 /* "0/abc-17", with quotes. */
 void pos_write(struct buf *out, const struct wsbus_pos *pos, const struct wsbus_backend *b);
 
+/* The reverse of pos_write(), without the quotes, for text without escapes. 0, or -1. */
+int pos_read(struct span text, const struct wsbus_backend *b, struct wsbus_pos *ret);
+
 /* Reads a JSON array that json_check() has accepted. 0, or -1 with one sentence in *ret_why: not
  * an array of strings, a broken position (the partition is decimal without leading zeros), a
  * partition twice, more than 1024 positions. Unknown escapes in a position are broken too. */

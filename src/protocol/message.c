@@ -10,6 +10,8 @@
 
 #define HEADERS_FEW 16
 
+static const struct span message_start = {"{\"type\":\"message\"", 17};
+
 static struct span header_name(const struct wsbus_header *h)
 {
     return (struct span){h->name, h->name_len};
@@ -120,11 +122,22 @@ static void write_payload(struct buf *out, struct span payload)
     buf_byte(out, '}');
 }
 
+void message_open(struct buf *out, struct span channel)
+{
+    buf_span(out, message_start);
+    buf_span(out, SPAN(",\"channel\":"));
+    buf_json(out, channel);
+}
+
+bool message_is(struct span frame)
+{
+    return frame.n > message_start.n && memcmp(frame.p, message_start.p, message_start.n) == 0;
+}
+
 void message_write(struct buf *out, struct span channel, const struct wsbus_message *m,
                    const struct wsbus_backend *b, bool log)
 {
-    buf_span(out, SPAN("{\"type\":\"message\",\"channel\":"));
-    buf_json(out, channel);
+    message_open(out, channel);
     if (log) {
         buf_span(out, SPAN(",\"pos\":"));
         pos_write(out, &m->pos, b);

@@ -3,6 +3,8 @@
 #ifndef PROTOCOL_MESSAGE_H
 #define PROTOCOL_MESSAGE_H
 
+#include <stdbool.h>
+
 #include <wsbus/backend.h>
 
 #include "base/buf.h"
@@ -15,5 +17,10 @@
  * that is not UTF-8 is left out. */
 void message_write(struct buf *out, struct span channel, const struct wsbus_message *m,
                    const struct wsbus_backend *b, bool log);
+
+/* What stands before `,"pos":` in it. */
+void message_open(struct buf *out, struct span channel);
+/* Is this text of a frame a message's? */
+bool message_is(struct span frame);
 
 #endif

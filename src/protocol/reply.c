@@ -136,6 +136,20 @@ void reply_position(struct buf *out, struct span channel, struct span cursor)
     place_frame(out, SPAN("position"), channel, cursor);
 }
 
+struct span reply_position_cursor(struct span frame, struct span channel)
+{
+    struct span cursor = {NULL, 0};
+    struct buf head;
+    buf_init(&head, BUF_UNLIMITED);
+    open_frame(&head, SPAN("position"));
+    put_text(&head, "channel", channel);
+    put_name(&head, "cursor");
+    if (frame.n > head.n && memcmp(frame.p, head.p, head.n) == 0)
+        cursor = span_of(frame.p + head.n, frame.n - head.n - 1);
+    buf_free(&head);
+    return cursor;
+}
+
 void reply_gap(struct buf *out, const struct reply_gap *g)
 {
     open_frame(out, SPAN("gap"));

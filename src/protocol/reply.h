@@ -30,6 +30,8 @@ void reply_subscribed(struct buf *out, const struct reply_subscribed *r);
 void reply_unsubscribed(struct buf *out, struct span id, struct span channel, const char *reason);
 void reply_live(struct buf *out, struct span channel, struct span cursor);
 void reply_position(struct buf *out, struct span channel, struct span cursor);
+/* The cursor in the text of such a `position` frame; p NULL: it is another. */
+struct span reply_position_cursor(struct span frame, struct span channel);
 
 struct reply_gap {
     struct span channel;

@@ -1,8 +1,10 @@
 /* Mail of the buses -> frames to the client. What belongs to nobody any more is dropped. */
 #include <stdlib.h>
 
+#include "protocol/message.h"
 #include "session/errand.h"
 #include "session/inside.h"
+#include "session/lane.h"
 #include "session/subscription.h"
 
 static struct span optional(const char *s)
@@ -41,6 +43,7 @@ static void on_subscribed(struct session_worker *w, const struct mail_subscribed
     }
     if (s->raw) raw_subscribed(s, m->recovered, m->reason);
     subscription_release(sub, false);
+    if (sub->lane) lane_serve(sub->lane, m->cursor);
     if (s->state < SESSION_CLOSING) subscription_confirm(sub, m->channel);
     session_progress(s);
 }
@@ -104,15 +107,20 @@ static void on_live(struct session_worker *w, struct mail_frame *m)
 {
     struct fan_group *g = fanout_group(&w->fanout, m->id);
     struct raw_form form = {.kind = RAW_UNREAD};
+    bool message;
 
     if (!g) return;
     g->busy = true;
+    message = message_is(frame_payload(m->slip.frame));
     for (uint32_t i = 0; i < g->count; i++) {
         struct subscription *sub = CONTAINER_OF(g->list[i], struct subscription, member);
-        if (sub->session->raw)
+        uint32_t tag = message ? sub->tag : OUTQ_CAPPED;
+        if (sub->session->raw) {
             raw_push(sub->session, &form, &m->slip, &(struct raw_way){OUTQ_CAPPED, g});
-        else
-            session_push(sub->session, &m->slip, OUTQ_CAPPED, g);
+            continue;
+        }
+        if (sub->tag && sub->lane->many) lane_see(sub->lane, m->slip.frame);
+        session_push(sub->session, &m->slip, tag, g);
     }
     raw_form_done(&form);
     g->busy = false;

@@ -4,6 +4,7 @@
 #include "protocol/cursor.h"
 #include "session/errand.h"
 #include "session/inside.h"
+#include "session/lane.h"
 #include "session/subscription.h"
 
 /* Always false, so that a check can end with it. */
@@ -54,8 +55,8 @@ static bool may_read(struct session *s, const struct request *r, const struct ro
     if (past && !route->rule->history)
         return refuse(s, r, ERR_FORBIDDEN, "The history of this channel is not open.");
     if (r->has_filter) return refuse(s, r, ERR_UNSUPPORTED, "Filters are not supported yet.");
-    if (r->policy.p || r->has_interval)
-        return refuse(s, r, ERR_UNSUPPORTED, "Policies are not supported yet.");
+    if (r->has_interval || (r->policy.p && span_eq(r->policy, SPAN("conflate"))))
+        return refuse(s, r, ERR_UNSUPPORTED, "The policy conflate is not supported yet.");
     if (from == FROM_SNAPSHOT)
         return refuse(s, r, ERR_UNSUPPORTED, "Snapshots are not supported yet.");
     if (past && !(route->caps & WSBUS_CAP_LOG))
@@ -88,6 +89,19 @@ static struct mail_ask *ask(struct session *s, const struct request *r, const st
     return m;
 }
 
+/* What is lost when the client is too slow: messages, or the connection. */
+static void give_policy(struct subscription *sub, const struct request *r,
+                        const struct route *route)
+{
+    const struct session_worker *w = sub->session->w;
+    bool log = route->caps & WSBUS_CAP_LOG;
+    bool drop = r->policy.p ? span_eq(r->policy, SPAN("drop")) : !log;
+
+    if (!drop) return;
+    lane_new(sub, log ? w->spec.config->buses[route->rule->bus].backend : NULL,
+             log && route->caps & WSBUS_CAP_PARTITION);
+}
+
 static void subscribe(struct session *s, const struct request *r)
 {
     uint64_t limit = s->w->spec.config->limits.subscriptions;
@@ -113,6 +127,7 @@ static void subscribe(struct session *s, const struct request *r)
     if (!m) return;
     sub = subscription_new(s, route.rule->bus, r->channel, r->id);
     m->id = sub->number;
+    give_policy(sub, r, &route);
     if (worker_post(s->w, route.rule->bus, &m->item)) return;
     subscription_free(sub);
     mail_free(&m->item);

@@ -102,19 +102,23 @@ bool flush_waiting(const struct flush *f)
 
 enum transport_result flush_write(struct flush *f, struct outq *q, struct transport *t)
 {
-    const struct frame *first = outq_at(q, 0), *second = outq_at(q, 1);
+    struct slip *slip = outq_take(q);
+    const struct frame *frame = slip->frame, *next = outq_head(q);
     enum transport_result result;
     size_t n = 0;
 
-    if (!second || first->len + second->len > FLUSH_GATHER) {
-        result = t->ops->write(t, first->bytes, first->len);
-        outq_pop(q);
+    if (!next || frame->len + next->len > FLUSH_GATHER) {
+        result = t->ops->write(t, frame->bytes, frame->len);
+        slip_unref(slip);
         return result;
     }
-    while ((first = outq_at(q, 0)) && n + first->len <= FLUSH_GATHER) {
-        memcpy(f->gather + n, first->bytes, first->len);
-        n += first->len;
-        outq_pop(q);
+    for (;;) {
+        memcpy(f->gather + n, slip->frame->bytes, slip->frame->len);
+        n += slip->frame->len;
+        slip_unref(slip);
+        next = outq_head(q);
+        if (!next || n + next->len > FLUSH_GATHER) break;
+        slip = outq_take(q);
     }
     return t->ops->write(t, f->gather, n);
 }

@@ -48,7 +48,7 @@ struct flush_node *flush_next(struct flush *f);
 bool flush_waiting(const struct flush *f);
 
 /* Writes the frames at the head of the queue, up to FLUSH_GATHER bytes or one frame that is larger,
- * in one go. The queue must not be empty. */
+ * in one go. The head of the queue must be a frame. */
 enum transport_result flush_write(struct flush *f, struct outq *q, struct transport *t);
 
 #endif

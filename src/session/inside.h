@@ -4,6 +4,7 @@
  *   commands.c      frames of the client -> mail to the buses
  *   answers.c       mail of the buses -> frames to the client
  *   subscription.c  the subscriptions of a session
+ *   lane.c          what one of them has lost because its client is too slow
  *   errand.c        publishes and history requests that a bus has not answered yet
  *   raw.c           sessions without an envelope (/raw)
  *   worker.c        what the sessions of one worker share, inbox, turn, drain */
@@ -46,6 +47,8 @@ struct session_worker {
     struct map names;         /* subscriptions by (session, channel) */
     struct map errands;       /* by number */
     uint64_t last_number;     /* of subscriptions and errands */
+    struct map lanes;         /* by number */
+    uint32_t last_lane;
 
     struct inbox_item *mail; /* taken from the inbox, not dealt with yet */
     bool congested;          /* queues are full because they wait for their turn to be written:
@@ -82,6 +85,7 @@ struct session {
     uint8_t state;       /* enum session_state */
     bool history_open;   /* a history request is at its bus */
     uint16_t code;       /* enum close_code, from CLOSING on */
+    uint32_t below;      /* bytes that the transport had not sent when it choked */
     uint32_t pulling;    /* chunks that were asked for */
     uint32_t subscribed; /* subscriptions, without those that are leaving */
     uint32_t leaving;
@@ -102,9 +106,11 @@ struct session {
 
 /* ---- session.c ------------------------------------------------------------------------------- */
 
-/* Queues a frame. `group` is the channel's that it came through, or NULL. */
-void session_push(struct session *s, struct slip *slip, enum outq_kind kind,
-                  struct fan_group *group);
+/* Queues a frame. `tag` is an enum outq_kind, or that of a lane; `group` is the channel's that it
+ * came through, or NULL. */
+void session_push(struct session *s, struct slip *slip, uint32_t tag, struct fan_group *group);
+/* Of its queue, while its transport is choked. */
+struct outq_limits session_limits(const struct session *s);
 /* An empty buffer for a reply; session_reply() queues what was written to it. */
 struct buf *session_writer(struct session *s);
 void session_reply(struct session *s, enum outq_kind kind);

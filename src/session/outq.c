@@ -4,83 +4,238 @@
 
 #include "base/mem.h"
 
-#define OUTQ_FIRST_HEAP 16u
+/* With their head a power of two, which is what allocators like. */
+#define BLOCK_FIRST 15u
+#define BLOCK_NEXT 63u
 
 void outq_init(struct outq *q)
 {
-    *q = (struct outq){.size = OUTQ_OWN};
+    *q = (struct outq){.count = 0};
 }
 
-static struct outq_entry *entry(struct outq *q, uint32_t i)
+static size_t block_bytes(uint32_t size)
 {
-    struct outq_entry *ring = q->heap ? q->heap : q->own;
+    return sizeof(struct outq_block) + size * sizeof(struct outq_entry);
+}
 
-    return &ring[(q->head + i) & (q->size - 1)]; /* sizes are powers of two */
+static struct outq_entry *entry(struct outq *q, struct outq_place p)
+{
+    return p.block ? &p.block->entries[p.i] : &q->own[p.i];
+}
+
+static bool same(struct outq_place a, struct outq_place b)
+{
+    return a.block == b.block && a.i == b.i;
+}
+
+/* ---- blocks ---------------------------------------------------------------------------------- */
+
+static struct outq_block *block_new(struct outq *q, uint32_t size)
+{
+    struct outq_block *b = mem_alloc(block_bytes(size));
+
+    b->next = NULL;
+    b->size = size;
+    q->memory += block_bytes(size);
+    return b;
+}
+
+static void block_free(struct outq *q, struct outq_block *b)
+{
+    q->memory -= block_bytes(b->size);
+    free(b);
+}
+
+/* The entries of `own` move to its front, or to the first block where there is no room in front;
+ * all others stay where they are. */
+static void leave_own(struct outq *q)
+{
+    struct outq_block *b = q->head.i > 0 ? NULL : block_new(q, BLOCK_FIRST);
+    struct outq_entry *to = b ? b->entries : q->own;
+    uint32_t n = q->tail.i - q->head.i;
+
+    for (uint32_t i = 0; i < n; i++)
+        to[i] = q->own[q->head.i + i];
+    q->lossy = (struct outq_place){b, q->lossy.i - q->head.i};
+    q->head = (struct outq_place){b, 0};
+    q->tail = (struct outq_place){b, n};
+}
+
+/* Room for one entry behind the last. */
+static struct outq_entry *append(struct outq *q)
+{
+    struct outq_block *b = q->tail.block;
+
+    if (!b && q->tail.i == OUTQ_OWN) {
+        leave_own(q);
+    } else if (b && q->tail.i == b->size) {
+        b->next = block_new(q, BLOCK_NEXT);
+        q->tail = (struct outq_place){b->next, 0};
+    }
+    q->count++;
+    return entry(q, (struct outq_place){q->tail.block, q->tail.i++});
+}
+
+/* The place after this one, which is not the last. */
+static struct outq_place after(struct outq_place p)
+{
+    p.i++;
+    if (p.block && p.i == p.block->size && p.block->next) p = (struct outq_place){p.block->next, 0};
+    return p;
 }
 
 static void rest(struct outq *q)
 {
-    free(q->heap);
+    struct outq_block *b = q->head.block, *next;
+
+    for (; b; b = next) {
+        next = b->next;
+        block_free(q, b);
+    }
     outq_init(q);
+}
+
+static void advance(struct outq *q)
+{
+    struct outq_block *old = q->head.block;
+    bool first = same(q->lossy, q->head);
+
+    if (--q->count == 0) {
+        rest(q);
+        return;
+    }
+    q->head = after(q->head);
+    if (first) q->lossy = q->head;
+    if (old && old != q->head.block) block_free(q, old);
+}
+
+static bool is_nothing(const struct outq_entry *e)
+{
+    return !e->slip && outq_kind(e->tag) != OUTQ_GAP;
+}
+
+static void skip_nothing(struct outq *q)
+{
+    while (q->count > 0 && is_nothing(entry(q, q->head)))
+        advance(q);
 }
 
 void outq_clear(struct outq *q)
 {
-    for (uint32_t i = 0; i < q->count; i++)
-        slip_unref(entry(q, i)->slip);
+    struct outq_walk w = {.seen = 0};
+    struct outq_entry *e;
+
+    while ((e = outq_next(q, &w)))
+        if (e->slip) slip_unref(e->slip);
     rest(q);
 }
 
-static void grow(struct outq *q)
-{
-    uint32_t size = q->heap ? q->size * 2 : OUTQ_FIRST_HEAP;
-    struct outq_entry *heap = mem_alloc(size * sizeof *heap);
+/* ---- in and out ------------------------------------------------------------------------------ */
 
-    for (uint32_t i = 0; i < q->count; i++)
-        heap[i] = *entry(q, i);
-    free(q->heap);
-    q->heap = heap;
-    q->size = size;
-    q->head = 0;
+enum outq_verdict outq_judge(const struct outq *q, size_t n, uint64_t now,
+                             struct outq_limits limits)
+{
+    const struct outq_entry *head;
+
+    if (q->bytes == 0) return OUTQ_OK;
+    if (q->capped + n > limits.bytes) return OUTQ_SLOW;
+    head = q->head.block ? &q->head.block->entries[q->head.i] : &q->own[q->head.i];
+    if (limits.ms == 0 || !head->slip) return OUTQ_OK;
+    return (uint32_t)now - head->at > limits.ms ? OUTQ_SLOW : OUTQ_OK;
 }
 
-static bool too_slow(struct outq *q, size_t n, uint64_t now, struct outq_limits limits)
-{
-    if (q->count == 0) return false;
-    if (q->capped + n > limits.bytes) return true;
-    return limits.ms > 0 && (uint32_t)now - entry(q, 0)->at > limits.ms;
-}
-
-enum outq_verdict outq_push(struct outq *q, struct slip *slip, enum outq_kind kind, uint64_t now,
-                            struct outq_limits limits)
+void outq_push(struct outq *q, struct slip *slip, uint32_t tag, uint64_t now)
 {
     size_t n = slip->frame->len;
+    enum outq_kind kind = outq_kind(tag);
 
-    if (kind == OUTQ_CAPPED && too_slow(q, n, now, limits)) return OUTQ_SLOW;
-    if (q->count == q->size) grow(q);
-    *entry(q, q->count) = (struct outq_entry){slip_ref(slip), (uint32_t)now, kind};
-    q->count++;
+    *append(q) = (struct outq_entry){slip_ref(slip), (uint32_t)now, tag};
     q->bytes += n;
-    if (kind == OUTQ_CAPPED) q->capped += n;
-    return OUTQ_OK;
+    if (kind == OUTQ_PACED) return;
+    q->capped += n;
+    if (kind == OUTQ_LOSSY) q->lossy_count++;
 }
 
-const struct frame *outq_at(const struct outq *q, uint32_t i)
+void outq_push_gap(struct outq *q, uint32_t lane, uint64_t now)
 {
-    const struct outq_entry *ring = q->heap ? q->heap : q->own;
-
-    return i < q->count ? ring[(q->head + i) & (q->size - 1)].slip->frame : NULL;
+    *append(q) = (struct outq_entry){NULL, (uint32_t)now, outq_tag(OUTQ_GAP, lane)};
+    q->gaps++;
 }
 
-void outq_pop(struct outq *q)
+const struct frame *outq_head(const struct outq *q)
 {
-    struct outq_entry e = *entry(q, 0);
-    size_t n = e.slip->frame->len;
+    const struct outq_entry *e;
 
-    q->head = (q->head + 1) & (q->size - 1);
-    q->count--;
+    if (q->count == 0) return NULL;
+    e = q->head.block ? &q->head.block->entries[q->head.i] : &q->own[q->head.i];
+    return e->slip ? e->slip->frame : NULL;
+}
+
+/* Its bytes wait no longer. */
+static void uncount(struct outq *q, const struct outq_entry *e)
+{
+    size_t n = e->slip->frame->len;
+
     q->bytes -= n;
-    if (e.kind == OUTQ_CAPPED) q->capped -= n;
-    slip_unref(e.slip);
-    if (q->count == 0) rest(q);
+    if (outq_kind(e->tag) == OUTQ_PACED) return;
+    q->capped -= n;
+    if (outq_kind(e->tag) == OUTQ_LOSSY) q->lossy_count--;
+}
+
+struct slip *outq_take(struct outq *q)
+{
+    struct outq_entry *e = entry(q, q->head);
+    struct slip *slip = e->slip;
+
+    uncount(q, e);
+    advance(q);
+    skip_nothing(q);
+    return slip;
+}
+
+/* ---- what may be lost ------------------------------------------------------------------------ */
+
+struct outq_entry *outq_oldest_lossy(struct outq *q)
+{
+    struct outq_entry *e;
+
+    if (q->lossy_count == 0) return NULL;
+    for (e = entry(q, q->lossy); !e->slip || outq_kind(e->tag) != OUTQ_LOSSY;
+         e = entry(q, q->lossy))
+        q->lossy = after(q->lossy);
+    return e;
+}
+
+struct slip *outq_drop(struct outq *q, struct outq_entry *e, bool gap)
+{
+    struct slip *slip = e->slip;
+
+    uncount(q, e);
+    e->slip = NULL;
+    e->tag = gap ? outq_tag(OUTQ_GAP, outq_lane(e->tag)) : OUTQ_CAPPED;
+    q->gaps += gap;
+    skip_nothing(q);
+    return slip;
+}
+
+struct outq_entry *outq_next(struct outq *q, struct outq_walk *w)
+{
+    if (w->seen == q->count) return NULL;
+    w->at = w->seen++ == 0 ? q->head : after(w->at);
+    return entry(q, w->at);
+}
+
+void outq_fill(struct outq *q, struct outq_entry *e, struct slip *slip)
+{
+    e->slip = slip_ref(slip);
+    e->tag = OUTQ_CAPPED;
+    q->gaps--;
+    q->bytes += slip->frame->len;
+    q->capped += slip->frame->len;
+}
+
+void outq_keep(struct outq *q, struct outq_entry *e)
+{
+    e->tag = OUTQ_CAPPED;
+    q->lossy_count--;
 }

@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "session/errand.h"
 #include "session/inside.h"
+#include "session/lane.h"
 #include "session/subscription.h"
 
 #define FLUSH_GATHERS 2 /* writes to one socket in a row, before the next one has its turn */
@@ -23,9 +24,9 @@ static void end_later(struct session *s)
 
 static void let_go(struct session *s)
 {
+    outq_clear(&s->out); /* first: what is not there need not be looked for */
     subscriptions_withdraw(s);
     errands_forget(s);
-    outq_clear(&s->out);
     flush_drop(&s->w->flush, &s->flush);
     timer_stop(s->w->spec.timers, &s->timer);
 }
@@ -84,23 +85,50 @@ bool session_room(const struct session *s)
     return session_live(s) && (outq_empty(&s->out) || s->out.bytes < s->w->limits.bytes / 4);
 }
 
-void session_push(struct session *s, struct slip *slip, enum outq_kind kind,
-                  struct fan_group *group)
+/* What is below the queue is a part of it, but for half of the cap at most: a small queue is none
+ * that the kernel's buffer alone can fill. */
+struct outq_limits session_limits(const struct session *s)
+{
+    struct outq_limits limits = s->w->limits;
+
+    limits.bytes -= s->below < limits.bytes / 2 ? s->below : limits.bytes / 2;
+    return limits;
+}
+
+/* The queue is too long for this frame. True: it is queued all the same. */
+static bool squeeze(struct session *s, const struct frame *f, uint32_t tag)
+{
+    struct outq_limits limits = session_limits(s);
+
+    if (!s->flush.choked) {
+        /* What was not offered to the socket yet says nothing about the client: it is the turn
+         * that is long. The worker takes no more mail before it has written (worker.c). */
+        s->w->congested = true;
+        return true;
+    }
+    if (lanes_make_room(s, f->len)) return true;
+    if (outq_kind(tag) != OUTQ_LOSSY) {
+        fail(s, SESSION_FAILED, CLOSE_SLOW);
+        return false;
+    }
+    limits.ms = 0; /* the others are old: that is no reason to lose this one */
+    if (outq_judge(&s->out, f->len, s->w->now, limits) == OUTQ_OK) return true;
+    lane_refuse(s, outq_lane(tag), f);
+    return false;
+}
+
+void session_push(struct session *s, struct slip *slip, uint32_t tag, struct fan_group *group)
 {
     struct session_worker *w = s->w;
 
     if (!session_live(s)) return;
-    if (outq_push(&s->out, slip, kind, w->now, w->limits) == OUTQ_SLOW) {
-        static const struct outq_limits none = {SIZE_MAX, 0};
-        if (s->flush.choked) {
-            fail(s, SESSION_FAILED, CLOSE_SLOW);
+    if (tag != OUTQ_PACED && s->out.bytes > 0) {
+        struct outq_limits limits = s->flush.choked ? session_limits(s) : w->limits;
+        if (outq_judge(&s->out, slip->frame->len, w->now, limits) == OUTQ_SLOW &&
+            !squeeze(s, slip->frame, tag))
             return;
-        }
-        /* What was not offered to the socket yet says nothing about the client: it is the turn
-         * that is long. The worker takes no more mail before it has written (worker.c). */
-        w->congested = true;
-        (void)outq_push(&s->out, slip, kind, w->now, none);
     }
+    outq_push(&s->out, slip, tag, w->now);
     flush_mark(&w->flush, &s->flush, group);
 }
 
@@ -132,14 +160,17 @@ void session_flush(struct session *s)
     struct session_worker *w = s->w;
     enum transport_result result = TRANSPORT_OK;
 
-    for (int i = 0; i < FLUSH_GATHERS && result == TRANSPORT_OK && !outq_empty(&s->out); i++)
+    for (int i = 0; i < FLUSH_GATHERS && result == TRANSPORT_OK && !outq_empty(&s->out); i++) {
+        if (s->out.gaps > 0) lanes_tell(s);
         result = flush_write(&w->flush, &s->out, s->t);
+    }
     if (result == TRANSPORT_DEAD) {
         s->t = NULL;
         enter(s, SESSION_CLOSED);
         return;
     }
     s->flush.choked = result == TRANSPORT_CHOKED;
+    if (s->flush.choked) s->below = s->t->ops->waiting(s->t);
     if (!outq_empty(&s->out)) flush_again(&w->flush, &s->flush);
     session_progress(s);
 }

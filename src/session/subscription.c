@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
+#include "session/lane.h"
 
 #define HELD_MAX 64u /* for one subscription; more are sent at once */
 
@@ -191,6 +192,7 @@ void subscription_free(struct subscription *sub)
     struct session *s = sub->session;
 
     stop_pulling(sub);
+    lane_free(sub);
     fanout_leave(&s->w->fanout, &sub->member);
     map_remove(&s->w->subscriptions, &sub->by_number);
     map_remove(&s->w->names, &sub->by_name);

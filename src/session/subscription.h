@@ -16,6 +16,8 @@ enum subscription_state { SUB_PENDING, SUB_REPLAY, SUB_LIVE, SUB_LEAVING };
 struct subscription {
     struct fan_member member;
     struct session *session;
+    uint32_t tag;      /* of messages in the queue: OUTQ_CAPPED, or that of the lane */
+    struct lane *lane; /* policy `drop`; otherwise NULL */
     uint64_t number;
     struct map_node by_number, by_name;
     struct list node; /* of the session */

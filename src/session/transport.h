@@ -20,6 +20,8 @@ struct transport {
 struct transport_ops {
     /* Whole WebSocket frames, one after the other. Never calls back into the session. */
     enum transport_result (*write)(struct transport *t, const unsigned char *p, size_t n);
+    /* Bytes that were taken and have not been sent: in the library or in the kernel. */
+    uint32_t (*waiting)(struct transport *t);
     /* Close with this code and reason as soon as what was written is out (at the latest after
      * a few seconds), then session_gone(). Never calls back from inside. */
     void (*close)(struct transport *t, enum close_code code, const char *reason);

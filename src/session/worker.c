@@ -19,6 +19,7 @@ struct session_worker *session_worker_new(const struct session_worker_spec *spec
     map_init(&w->subscriptions);
     map_init(&w->names);
     map_init(&w->errands);
+    map_init(&w->lanes);
     list_init(&w->sessions);
     list_init(&w->ending);
     request_parser_init(&w->parser);
@@ -50,6 +51,7 @@ void session_worker_free(struct session_worker *w)
     buf_free(&w->out);
     buf_free(&w->topic);
     request_parser_free(&w->parser);
+    map_done(&w->lanes);
     map_done(&w->errands);
     map_done(&w->names);
     map_done(&w->subscriptions);

@@ -268,6 +268,13 @@ static enum transport_result wire_write(struct transport *t, const unsigned char
     return w->result;
 }
 
+static uint32_t wire_waiting(struct transport *t)
+{
+    struct wire *w = CONTAINER_OF(t, struct wire, transport);
+
+    return w->waiting;
+}
+
 static void wire_close(struct transport *t, enum close_code code, const char *reason)
 {
     struct wire *w = CONTAINER_OF(t, struct wire, transport);
@@ -278,7 +285,8 @@ static void wire_close(struct transport *t, enum close_code code, const char *re
     snprintf(w->reason, sizeof w->reason, "%s", reason);
 }
 
-static const struct transport_ops wire_ops = {.write = wire_write, .close = wire_close};
+static const struct transport_ops wire_ops = {
+    .write = wire_write, .waiting = wire_waiting, .close = wire_close};
 
 void wire_prepare(struct wire *w)
 {

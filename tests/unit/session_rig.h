@@ -14,6 +14,7 @@
 struct wire {
     struct transport transport;
     enum transport_result result; /* of the next writes */
+    uint32_t waiting;             /* what it says is below the queue, once it is choked */
     unsigned writes, pings;
     size_t largest;            /* bytes of one write */
     char *frames[WIRE_FRAMES]; /* text frames, oldest first */

@@ -147,7 +147,7 @@ static void push(struct outq *q, size_t n)
     static char text[2 * FLUSH_GATHER];
     struct slip *s = slip_new(frame_new(FRAME_BINARY, span_of(text, n)));
 
-    (void)outq_push(q, s, OUTQ_PACED, 0, (struct outq_limits){0, 0});
+    outq_push(q, s, OUTQ_PACED, 0);
     slip_unref(s);
 }
 
@@ -165,7 +165,7 @@ static void test_gather(void **state)
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
         push(&q, sizes[i]);
     for (size_t i = 0; i < sizeof expected / sizeof *expected; i++) {
-        const struct frame *first = outq_at(&q, 0);
+        const struct frame *first = outq_head(&q);
         bool direct = i > 0;
         const unsigned char *bytes = first->bytes;
         assert_int_equal(flush_write(&f->flush, &q, &t), TRANSPORT_CHOKED);

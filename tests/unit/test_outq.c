@@ -15,13 +15,21 @@ static struct slip *slip_of(size_t n)
     return slip_new(frame_new(FRAME_TEXT, span_of(text, n)));
 }
 
+/* As a session does it: nothing is queued that is over a limit. */
 static enum outq_verdict push(struct outq *q, size_t n, enum outq_kind kind, uint64_t now)
 {
     struct slip *s = slip_of(n);
-    enum outq_verdict verdict = outq_push(q, s, kind, now, limits);
+    enum outq_verdict verdict = OUTQ_OK;
 
+    if (kind != OUTQ_PACED) verdict = outq_judge(q, s->frame->len, now, limits);
+    if (verdict == OUTQ_OK) outq_push(q, s, outq_tag(kind, 7), now);
     slip_unref(s);
     return verdict;
+}
+
+static void pop(struct outq *q)
+{
+    slip_unref(outq_take(q));
 }
 
 static void test_order(void **state)
@@ -30,22 +38,21 @@ static void test_order(void **state)
     (void)state;
 
     outq_init(&q);
-    assert_null(outq_at(&q, 0));
+    assert_null(outq_head(&q));
     for (size_t round = 0; round < 3; round++) {
-        for (size_t i = 0; i < 45; i++)
+        for (size_t i = 0; i < 200; i++)
             assert_int_equal(push(&q, i, OUTQ_PACED, 0), OUTQ_OK);
-        for (size_t i = 0; i < 45; i++) {
-            assert_int_equal(outq_at(&q, 0)->len, i + 2);
-            if (i < 44) assert_int_equal(outq_at(&q, 1)->len, i + 3);
-            outq_pop(&q);
+        for (size_t i = 0; i < 200; i++) {
+            assert_int_equal(outq_head(&q)->len, i + (i < 126 ? 2 : 4));
+            pop(&q);
         }
         assert_true(outq_empty(&q));
         assert_int_equal(q.bytes, 0);
-        assert_null(q.heap);
+        assert_int_equal(q.memory, 0);
     }
 }
 
-static void test_wraps_while_growing(void **state)
+static void test_moves_while_growing(void **state)
 {
     struct outq q;
     size_t in = 0, out = 0;
@@ -55,14 +62,33 @@ static void test_wraps_while_growing(void **state)
     for (size_t i = 0; i < 200; i++) {
         push(&q, in++, OUTQ_PACED, 0);
         push(&q, in++, OUTQ_PACED, 0);
-        assert_int_equal(outq_at(&q, 0)->len, out + (out < 126 ? 2 : 4));
-        outq_pop(&q);
+        assert_int_equal(outq_head(&q)->len, out + (out < 126 ? 2 : 4));
+        pop(&q);
         out++;
     }
     assert_int_equal(q.count, 200);
+    assert_true(q.memory < 200 * sizeof(struct outq_entry) + 4096);
     outq_clear(&q);
     assert_true(outq_empty(&q));
-    assert_null(q.heap);
+    assert_int_equal(q.memory, 0);
+}
+
+/* One that waits while another comes: it needs no memory. */
+static void test_two_at_a_time(void **state)
+{
+    struct outq q;
+    (void)state;
+
+    outq_init(&q);
+    push(&q, 1, OUTQ_PACED, 0);
+    for (size_t i = 2; i < 20; i++) {
+        push(&q, i, OUTQ_PACED, 0);
+        assert_int_equal(outq_head(&q)->len, i + 1);
+        pop(&q);
+        assert_int_equal(q.memory, 0);
+    }
+    pop(&q);
+    assert_true(outq_empty(&q));
 }
 
 static void test_bytes(void **state)
@@ -74,7 +100,7 @@ static void test_bytes(void **state)
     assert_int_equal(push(&q, 500, OUTQ_CAPPED, 0), OUTQ_OK); /* an empty queue takes any one */
     assert_int_equal(push(&q, 1, OUTQ_CAPPED, 0), OUTQ_SLOW);
     assert_int_equal(push(&q, 500, OUTQ_PACED, 0), OUTQ_OK);
-    outq_pop(&q);
+    pop(&q);
     assert_int_equal(q.capped, 0);
     assert_int_equal(push(&q, 98, OUTQ_CAPPED, 0), OUTQ_OK);
     assert_int_equal(push(&q, 0, OUTQ_CAPPED, 0), OUTQ_SLOW);
@@ -92,7 +118,7 @@ static void test_age(void **state)
     push(&q, 1, OUTQ_CAPPED, start);
     assert_int_equal(push(&q, 1, OUTQ_CAPPED, start + 1000), OUTQ_OK);
     assert_int_equal(push(&q, 1, OUTQ_CAPPED, start + 1001), OUTQ_SLOW);
-    outq_pop(&q);
+    pop(&q);
     assert_int_equal(push(&q, 1, OUTQ_CAPPED, start + 1001), OUTQ_OK);
     outq_clear(&q);
 }
@@ -105,9 +131,9 @@ static void test_references(void **state)
 
     outq_init(&q);
     for (int i = 0; i < 5; i++)
-        (void)outq_push(&q, s, OUTQ_PACED, 0, limits);
+        outq_push(&q, s, OUTQ_PACED, 0);
     assert_int_equal(s->refs, 6);
-    outq_pop(&q);
+    pop(&q);
     assert_int_equal(s->refs, 5);
     outq_clear(&q);
     assert_int_equal(s->refs, 1);
@@ -115,12 +141,155 @@ static void test_references(void **state)
     slip_unref(s);
 }
 
+/* ---- what may be lost ------------------------------------------------------------------------ */
+
+static void drop(struct outq *q, bool gap)
+{
+    slip_unref(outq_drop(q, outq_oldest_lossy(q), gap));
+}
+
+static void test_drops_the_oldest(void **state)
+{
+    struct outq q;
+    (void)state;
+
+    outq_init(&q);
+    assert_null(outq_oldest_lossy(&q));
+    push(&q, 1, OUTQ_CAPPED, 0);
+    push(&q, 2, OUTQ_LOSSY, 0);
+    push(&q, 3, OUTQ_PACED, 0);
+    push(&q, 4, OUTQ_LOSSY, 0);
+    push(&q, 5, OUTQ_LOSSY, 0);
+    assert_int_equal(outq_oldest_lossy(&q)->slip->frame->len, 4);
+    drop(&q, true);
+    assert_int_equal(outq_oldest_lossy(&q)->slip->frame->len, 6);
+    drop(&q, false);
+    assert_int_equal(q.lossy_count, 1);
+    assert_int_equal(q.gaps, 1);
+    assert_int_equal(q.bytes, 3 + 5 + 7);
+    assert_int_equal(q.capped, 3 + 7);
+    pop(&q);
+    assert_null(outq_head(&q)); /* the gap */
+    {
+        struct outq_walk w = {.seen = 0};
+        struct outq_entry *e = outq_next(&q, &w);
+        struct slip *s = slip_of(30);
+        assert_int_equal(outq_kind(e->tag), OUTQ_GAP);
+        assert_int_equal(outq_lane(e->tag), 7);
+        outq_fill(&q, e, s);
+        slip_unref(s);
+    }
+    assert_int_equal(outq_head(&q)->len, 32);
+    pop(&q);
+    assert_int_equal(outq_head(&q)->len, 5);
+    pop(&q);
+    assert_int_equal(outq_head(&q)->len, 7); /* what was dropped behind it is skipped */
+    pop(&q);
+    assert_true(outq_empty(&q));
+}
+
+/* A queue in which nothing but a gap waits is empty for what comes. */
+static void test_a_gap_alone(void **state)
+{
+    struct outq q;
+    (void)state;
+
+    outq_init(&q);
+    push(&q, 90, OUTQ_LOSSY, 0);
+    drop(&q, true);
+    assert_false(outq_empty(&q));
+    assert_int_equal(push(&q, 500, OUTQ_LOSSY, 5000), OUTQ_OK);
+    assert_int_equal(push(&q, 1, OUTQ_LOSSY, 5000), OUTQ_SLOW);
+    drop(&q, false);
+    outq_push_gap(&q, 3, 0);
+    assert_int_equal(q.gaps, 2);
+    assert_null(outq_oldest_lossy(&q));
+    outq_clear(&q);
+}
+
+static void test_kept(void **state)
+{
+    struct outq q;
+    struct outq_walk w = {.seen = 0};
+    struct outq_entry *e;
+    (void)state;
+
+    outq_init(&q);
+    for (int i = 0; i < 40; i++)
+        push(&q, 0, i % 2 ? OUTQ_LOSSY : OUTQ_CAPPED, 0);
+    while ((e = outq_next(&q, &w)))
+        if (outq_kind(e->tag) == OUTQ_LOSSY) outq_keep(&q, e);
+    assert_null(outq_oldest_lossy(&q));
+    assert_int_equal(q.capped, 40 * 2);
+    outq_clear(&q);
+}
+
+/* Against a plain list: whatever is done, order and sums are right. */
+static void test_model(void **state)
+{
+    enum { MOST = 4000 };
+    static struct {
+        size_t len;
+        bool lossy, here;
+    } model[MOST];
+    struct outq q;
+    uint32_t chance = 1;
+    size_t in = 0, head = 0, bytes = 0;
+    (void)state;
+
+    outq_init(&q);
+    while (in < MOST) {
+        chance = chance * 1664525 + 1013904223;
+        if (chance >> 30 < 2) {
+            size_t n = chance >> 8 & 63;
+            bool lossy = chance >> 20 & 1;
+            struct slip *s = slip_of(n);
+            outq_push(&q, s, lossy ? outq_tag(OUTQ_LOSSY, 1) : OUTQ_PACED, 0);
+            slip_unref(s);
+            model[in].len = n + 2;
+            model[in].lossy = lossy;
+            model[in++].here = true;
+            bytes += n + 2;
+        } else if (chance >> 30 == 2) {
+            size_t i = head;
+            while (i < in && !(model[i].here && model[i].lossy))
+                i++;
+            if (i == in) {
+                assert_null(outq_oldest_lossy(&q));
+                continue;
+            }
+            assert_int_equal(outq_oldest_lossy(&q)->slip->frame->len, model[i].len);
+            drop(&q, false);
+            model[i].here = false;
+            bytes -= model[i].len;
+        } else {
+            while (head < in && !model[head].here)
+                head++;
+            assert_int_equal(outq_empty(&q), head == in);
+            if (head == in) continue;
+            assert_int_equal(outq_head(&q)->len, model[head].len);
+            pop(&q);
+            bytes -= model[head++].len;
+        }
+        assert_int_equal(q.bytes, bytes);
+    }
+    outq_clear(&q);
+    assert_int_equal(q.memory, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_order),      cmocka_unit_test(test_wraps_while_growing),
-        cmocka_unit_test(test_bytes),      cmocka_unit_test(test_age),
+        cmocka_unit_test(test_order),
+        cmocka_unit_test(test_moves_while_growing),
+        cmocka_unit_test(test_two_at_a_time),
+        cmocka_unit_test(test_bytes),
+        cmocka_unit_test(test_age),
         cmocka_unit_test(test_references),
+        cmocka_unit_test(test_drops_the_oldest),
+        cmocka_unit_test(test_a_gap_alone),
+        cmocka_unit_test(test_kept),
+        cmocka_unit_test(test_model),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -86,7 +86,7 @@ static void test_subscribe_checks(void **state)
         {"\"log.x\",\"from\":\"snapshot\"", "unsupported"},
         {"\"log.x\",\"filter\":{\"key\":\"a\"}", "unsupported"},
         {"\"log.x\",\"policy\":\"conflate\"", "unsupported"},
-        {"\"log.x\",\"policy\":\"drop\"", "unsupported"},
+        {"\"log.x\",\"policy\":\"drop\",\"interval\":5", "unsupported"},
         {"\"log.x\",\"from\":{\"after\":[\"0/broken\"]}", "bad_request"},
     };
     char frame[200], part[60];

@@ -1,0 +1,217 @@
+#include "session/lane.h"
+
+#include <stdlib.h>
+
+#include "base/mem.h"
+#include "protocol/cursor.h"
+#include "protocol/message.h"
+
+static struct lane *lane_find(struct session_worker *w, uint32_t number)
+{
+    struct map_node *n = map_find(&w->lanes, hash_u64(number));
+
+    for (; n; n = map_again(n)) {
+        struct lane *l = CONTAINER_OF(n, struct lane, node);
+        if (l->number == number) return l;
+    }
+    return NULL;
+}
+
+void lane_new(struct subscription *sub, const struct wsbus_backend *backend, bool many)
+{
+    struct session_worker *w = sub->session->w;
+    struct lane *l = mem_zero(sizeof *l);
+
+    do
+        w->last_lane = (w->last_lane + 1) % OUTQ_LANES;
+    while (lane_find(w, w->last_lane));
+    l->number = w->last_lane;
+    l->sub = sub;
+    l->backend = backend;
+    l->many = many;
+    buf_clear(&w->out);
+    message_open(&w->out, subscription_channel(sub));
+    l->skip = (uint32_t)w->out.n;
+    map_insert(&w->lanes, &l->node, hash_u64(l->number));
+    sub->lane = l;
+    sub->tag = outq_tag(OUTQ_LOSSY, l->number);
+}
+
+/* ---- places ---------------------------------------------------------------------------------- */
+
+void lane_serve(struct lane *l, struct span cursor)
+{
+    struct wsbus_cursor *served;
+    const char *why;
+
+    if (!l->many || cursor_parse(cursor, l->backend, &served, &why) != 0) return;
+    cursor_free(l->served);
+    l->served = served;
+}
+
+/* Where this message is; false: it has no place, or does not say. */
+static bool place_of(const struct lane *l, const struct frame *f, struct wsbus_pos *ret)
+{
+    const struct span mark = SPAN(",\"pos\":\"");
+    struct span text = frame_payload(f);
+    size_t skip = l->skip + mark.n;
+    const char *end;
+
+    if (!l->backend || text.n <= skip || memcmp(text.p + l->skip, mark.p, mark.n) != 0)
+        return false;
+    text = span_of(text.p + skip, text.n - skip);
+    end = memchr(text.p, '"', text.n);
+    return end && pos_read(span_of(text.p, (size_t)(end - text.p)), l->backend, ret) == 0;
+}
+
+void lane_see(struct lane *l, const struct frame *f)
+{
+    struct span text = frame_payload(f), cursor;
+    struct wsbus_pos pos;
+
+    if (message_is(text)) {
+        if (place_of(l, f, &pos)) cursor_put(&l->served, &pos);
+        return;
+    }
+    cursor = reply_position_cursor(text, subscription_channel(l->sub));
+    if (cursor.p) lane_serve(l, cursor);
+}
+
+static void lose(struct lane *l, const struct frame *f)
+{
+    struct wsbus_pos pos, before;
+
+    l->lost++;
+    if (!place_of(l, f, &pos)) return;
+    if (!cursor_get(l->after, pos.partition)) {
+        before = pos_before(pos);
+        cursor_put(&l->after, &before);
+    }
+    cursor_put(&l->until, &pos);
+}
+
+/* ---- losing ---------------------------------------------------------------------------------- */
+
+static void drop(struct session *s, struct outq_entry *e)
+{
+    struct lane *l = lane_find(s->w, outq_lane(e->tag));
+    struct slip *slip = outq_drop(&s->out, e, !l->marked);
+
+    l->marked = true;
+    lose(l, slip->frame);
+    slip_unref(slip);
+}
+
+bool lanes_make_room(struct session *s, size_t n)
+{
+    struct session_worker *w = s->w;
+    struct outq_limits limits = session_limits(s);
+    struct outq_entry *e;
+
+    while ((e = outq_oldest_lossy(&s->out)) &&
+           (s->out.capped + n > limits.bytes ||
+            (limits.ms > 0 && (uint32_t)w->now - e->at > limits.ms)))
+        drop(s, e);
+    return outq_judge(&s->out, n, w->now, limits) == OUTQ_OK;
+}
+
+void lane_refuse(struct session *s, uint32_t number, const struct frame *f)
+{
+    struct lane *l = lane_find(s->w, number);
+
+    if (!l->marked) outq_push_gap(&s->out, l->number, s->w->now);
+    l->marked = true;
+    lose(l, f);
+}
+
+void lanes_clear(struct session *s)
+{
+    struct outq_entry *e;
+
+    while ((e = outq_oldest_lossy(&s->out)))
+        drop(s, e);
+}
+
+/* ---- telling --------------------------------------------------------------------------------- */
+
+/* `lost` (of the partitions that lost something) within the places of all the others. */
+static struct wsbus_cursor *whole(const struct lane *l, const struct wsbus_cursor *lost)
+{
+    struct wsbus_cursor *c;
+
+    if (!l->served) return cursor_copy(lost);
+    c = cursor_copy(l->served);
+    for (uint32_t i = 0; i < lost->count; i++)
+        cursor_put(&c, &lost->pos[i]);
+    return c;
+}
+
+static void write_places(const struct lane *l, struct buf *out, struct reply_gap *gap)
+{
+    struct wsbus_cursor *after = whole(l, l->after), *until = whole(l, l->until);
+    size_t split;
+
+    cursor_write(out, after, l->backend);
+    split = out->n;
+    cursor_write(out, until, l->backend);
+    gap->after = span_of(out->p, split);
+    gap->until = span_of(out->p + split, out->n - split);
+    cursor_free(after);
+    cursor_free(until);
+}
+
+static void fill(struct lane *l, struct outq_entry *e)
+{
+    struct session *s = l->sub->session;
+    struct reply_gap gap = {.channel = subscription_channel(l->sub), .reason = "slow"};
+    struct slip *slip;
+    struct buf places;
+
+    buf_init(&places, BUF_UNLIMITED);
+    gap.lost = (int64_t)l->lost;
+    if (l->after) write_places(l, &places, &gap);
+    reply_gap(session_writer(s), &gap);
+    slip = session_slip(s);
+    outq_fill(&s->out, e, slip);
+    slip_unref(slip);
+    buf_free(&places);
+    cursor_free(l->after);
+    cursor_free(l->until);
+    l->after = l->until = NULL;
+    l->lost = 0;
+    l->marked = false;
+}
+
+void lanes_tell(struct session *s)
+{
+    struct outq_walk walk = {.seen = 0};
+    struct outq_entry *e;
+    size_t bytes = 0;
+
+    while (s->out.gaps > 0 && bytes < FLUSH_GATHER && (e = outq_next(&s->out, &walk))) {
+        if (!e->slip && outq_kind(e->tag) == OUTQ_GAP) fill(lane_find(s->w, outq_lane(e->tag)), e);
+        if (e->slip) bytes += e->slip->frame->len;
+    }
+}
+
+void lane_free(struct subscription *sub)
+{
+    struct lane *l = sub->lane;
+    struct outq *q = &sub->session->out;
+    struct outq_walk walk = {.seen = 0};
+    struct outq_entry *e;
+
+    if (!l) return;
+    while ((q->lossy_count > 0 || q->gaps > 0) && (e = outq_next(q, &walk))) {
+        if (outq_lane(e->tag) != l->number) continue;
+        if (outq_kind(e->tag) == OUTQ_LOSSY) outq_keep(q, e);
+        if (outq_kind(e->tag) == OUTQ_GAP) fill(l, e);
+    }
+    map_remove(&sub->session->w->lanes, &l->node);
+    cursor_free(l->served);
+    cursor_free(l->after);
+    cursor_free(l->until);
+    free(l);
+    sub->lane = NULL;
+    sub->tag = OUTQ_CAPPED;
+}

@@ -1,0 +1,157 @@
+"""Clients that are too slow: what they lose, what they are told, and what they cost."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+from client import Client, split
+from conftest import Start
+from raw import Raw
+from server import config
+
+Connect = Callable[..., Client]
+
+TIGHT = {"queue_bytes": 65536, "send_buffer": 16384}
+
+
+def subscribed(raw: Raw, channel: str, **more: Any) -> dict[str, Any]:
+    raw.text(json.dumps({"type": "subscribe", "id": 1, "channel": channel, **more}))
+    frame = raw.json()
+    assert frame["type"] == "subscribed", frame
+    return frame
+
+
+def until_pong(raw: Raw) -> list[dict[str, Any]]:
+    """All that is on its way."""
+    raw.text('{"type":"ping","id":"end"}')
+    frames = []
+    while (frame := raw.json()).get("id") != "end":
+        frames.append(frame)
+    return frames
+
+
+def values(frames: list[dict[str, Any]]) -> list[int]:
+    return [int(f["text"][:4]) for f in frames if f["type"] == "message"]
+
+
+def fetched(client: Client, gap: dict[str, Any]) -> list[int]:
+    """What lies between the places of a gap."""
+    found: list[int] = []
+    page = {"cursor": gap["after"], "more": True}
+    while page["more"]:
+        page = client.history(gap["channel"], {"after": page["cursor"]}, until=gap["until"])
+        assert page["recovered"], page
+        found += values(page["messages"])
+    return found
+
+
+def test_drop_loses_the_oldest_and_says_so(start: Start, connect: Connect) -> None:
+    special = start(config(limits=TIGHT))
+    writer = connect(special)
+    with Raw(special.port, receive_buffer=4096) as slow:
+        slow.upgrade()
+        subscribed(slow, "plain.a", policy="drop")
+        for i in range(200):
+            writer.publish("plain.a", text=f"{i:04}" + "x" * 5000)
+        frames = until_pong(slow)
+        got = values(frames)
+        assert got == sorted(set(got)) and got[0] == 0 and got[-1] == 199
+        missing = []
+        for i, frame in enumerate(frames):
+            if frame["type"] == "message":
+                continue
+            assert frame["type"] == "gap" and frame["reason"] == "slow", frame
+            lost = fetched(writer, frame)
+            assert frame["lost"] == len(lost), frame
+            # Told in its place: between the last message before it and the next one.
+            assert lost[0] == values([frames[i - 1]])[0] + 1
+            assert lost[-1] == values([frames[i + 1]])[0] - 1
+            missing += lost
+        assert missing and sorted(got + missing) == list(range(200))
+        writer.publish("plain.a", text="0200")
+        assert values(until_pong(slow)) == [200]
+    writer.quiet()
+
+
+def test_drop_by_age(start: Start, connect: Connect) -> None:
+    special = start(config(limits={**TIGHT, "queue_bytes": 16 << 20, "queue_ms": 300}))
+    writer = connect(special)
+    with Raw(special.port, receive_buffer=4096) as slow:
+        slow.upgrade()
+        subscribed(slow, "plain.a", policy="drop")
+        sent = 0
+        for _ in range(4):
+            for _ in range(20):
+                writer.publish("plain.a", text=f"{sent:04}" + "x" * 20_000)
+                sent += 1
+            time.sleep(0.2)  # age is what this is about
+        frames = until_pong(slow)
+        gaps = [f for f in frames if f["type"] == "gap"]
+        got = values(frames)
+        assert gaps and got[-1] == sent - 1
+        assert len(got) + sum(g["lost"] for g in gaps) == sent
+    writer.quiet()
+
+
+def test_each_subscription_has_its_own_policy(start: Start, connect: Connect) -> None:
+    """What may be dropped goes first; without it there would be room for the others no longer."""
+    special = start(config(limits=TIGHT))
+    writer = connect(special)
+    with Raw(special.port, receive_buffer=4096) as slow:
+        slow.upgrade()
+        subscribed(slow, "plain.a", policy="drop")
+        subscribed(slow, "plain.b")
+        for i in range(100):
+            writer.publish("plain.a", text=f"{i:04}" + "x" * 5000)
+        for i in range(5):
+            writer.publish("plain.b", text=f"{i:04}" + "x" * 5000)
+        frames = until_pong(slow)
+        assert values([f for f in frames if f["channel"] == "plain.b"]) == list(range(5))
+        of_a = [f for f in frames if f["channel"] == "plain.a"]
+        assert any(f["type"] == "gap" for f in of_a)
+        assert len(values(of_a)) + sum(f.get("lost", 0) for f in of_a) == 100
+        # Now too much of what may not be lost.
+        for i in range(200):
+            writer.publish("plain.b", text=f"{i:04}" + "x" * 5000)
+        assert slow.close_code() == 4000
+    writer.quiet()
+
+
+def test_gap_without_history(start: Start, connect: Connect) -> None:
+    """A rule that hides the past hides the places too."""
+    special = start(config(limits=TIGHT))
+    writer = connect(special)
+    with Raw(special.port, receive_buffer=4096) as slow:
+        slow.upgrade()
+        subscribed(slow, "fleeting.a", policy="drop")
+        for i in range(100):
+            writer.call("publish", channel="fleeting.a", text=f"{i:04}" + "x" * 5000)
+        gaps = [f for f in until_pong(slow) if f["type"] == "gap"]
+        assert gaps and all(set(g) == {"type", "channel", "reason", "lost"} for g in gaps)
+    writer.quiet()
+
+
+def test_resume_after_slow(start: Start, connect: Connect) -> None:
+    """4000 loses nothing: what the cursor does not cover comes again."""
+    special = start(config(limits=TIGHT))
+    writer = connect(special)
+    with Raw(special.port, receive_buffer=4096) as slow:
+        slow.upgrade()
+        cursor = subscribed(slow, "plain.a", policy="disconnect")["cursor"]
+        for i in range(100):
+            writer.publish("plain.a", text=f"{i:04}" + "x" * 5000)
+        got: list[int] = []
+        while (opcode_payload := slow.read_frame())[0] != 8:
+            frame = json.loads(opcode_payload[1])
+            got += values([frame])
+            cursor = [frame["pos"]]
+        assert int.from_bytes(opcode_payload[1][:2], "big") == 4000
+    again = connect(special)
+    assert again.subscribe("plain.a", {"after": cursor})["recovered"]
+    while len(got) < 100:
+        got += values([again.next("message")])
+    assert got == list(range(100)) and split(cursor[0])
+    writer.quiet()

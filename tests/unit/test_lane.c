@@ -1,0 +1,258 @@
+/* The policy `drop`: what goes, what is told of it, and what never goes. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "base/clock.h"
+#include "session_rig.h"
+
+static struct rig rig;
+static struct wire wire;
+
+static int setup(void **state)
+{
+    (void)state;
+    rig_init(&rig);
+    rig.config.limits.queue_bytes = 1024;
+    rig_start(&rig);
+    wire_open(&rig, &wire);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    wire_gone(&rig, &wire);
+    rig_done(&rig);
+    return 0;
+}
+
+static uint64_t subscribe(const char *channel, const char *more, uint64_t number)
+{
+    char text[200];
+    unsigned bus = strncmp(channel, "plain", 5) == 0;
+    uint64_t id;
+
+    snprintf(text, sizeof text, "{\"type\":\"subscribe\",\"id\":1,\"channel\":\"%s\"%s}", channel,
+             more);
+    wire_send(&rig, &wire, text);
+    id = rig_number(&rig, bus, MAIL_SUBSCRIBE);
+    rig_subscribed(&rig, id, number);
+    wire_expect(&wire, "\"type\":\"subscribed\"");
+    return id;
+}
+
+/* 200 bytes and a little. */
+static void message(const char *channel, uint64_t number, const char *pos, int value)
+{
+    char text[400], place[40] = "";
+
+    if (pos) snprintf(place, sizeof place, ",\"pos\":\"%s\"", pos);
+    snprintf(text, sizeof text,
+             "{\"type\":\"message\",\"channel\":\"%s\"%s,\"ts\":1,\"data\":[%d,\"%0120d\"]}",
+             channel, place, value, 0);
+    rig_live(&rig, number, text);
+}
+
+static void data(int value)
+{
+    char part[40];
+
+    snprintf(part, sizeof part, "\"data\":[%d,", value);
+    wire_expect(&wire, part);
+}
+
+static void choke(void)
+{
+    wire.result = TRANSPORT_CHOKED;
+}
+
+static void flow(void)
+{
+    wire.result = TRANSPORT_OK;
+    session_writable(wire.session);
+    rig_turn(&rig);
+}
+
+/* Of ten messages one is written, four have room behind it. */
+static void test_oldest_first(void **state)
+{
+    (void)state;
+    subscribe("plain.a", "", 50);
+    choke();
+    for (int i = 0; i < 10; i++)
+        message("plain.a", 50, NULL, i);
+    assert_int_equal(wire.code, 0);
+    flow();
+    data(0);
+    wire_expect(&wire, "{\"type\":\"gap\",\"channel\":\"plain.a\",\"reason\":\"slow\",\"lost\":");
+    for (int i = 5; i < 10; i++)
+        data(i);
+    wire_expect_none(&wire);
+    message("plain.a", 50, NULL, 10); /* and it goes on */
+    data(10);
+    choke();
+    for (int i = 0; i < 10; i++)
+        message("plain.a", 50, NULL, i);
+    flow();
+    data(0);
+    wire_expect(&wire, "\"lost\":4}");
+}
+
+static void test_places(void **state)
+{
+    (void)state;
+    subscribe("log.a", ",\"policy\":\"drop\"", 50);
+    choke();
+    for (int i = 0; i < 8; i++) {
+        char pos[8];
+        snprintf(pos, sizeof pos, "0/%d", i + 2);
+        message("log.a", 50, pos, i);
+    }
+    flow();
+    data(0);
+    wire_expect(&wire, "{\"type\":\"gap\",\"channel\":\"log.a\",\"reason\":\"slow\","
+                       "\"after\":[\"0/2\"],\"until\":[\"0/4\"],\"lost\":2}");
+    data(3);
+}
+
+/* A gap names every partition: those that lost nothing between the same two places. */
+static void test_partitions(void **state)
+{
+    (void)state;
+    subscribe("log.a", ",\"policy\":\"drop\"", 50);
+    message("log.a", 50, "1/5", 0);
+    rig_live(&rig, 50,
+             "{\"type\":\"position\",\"channel\":\"log.a\",\"cursor\":[\"0/1\",\"1/5\",\"2/7\"]}");
+    data(0);
+    wire_expect(&wire, "position");
+    choke();
+    message("log.a", 50, "0/2", 1);
+    message("log.a", 50, "0/3", 2);
+    message("log.a", 50, "1/6", 3);
+    for (int i = 0; i < 5; i++)
+        message("log.a", 50, "0/9", 4 + i);
+    flow();
+    data(1);
+    wire_expect(&wire, "\"after\":[\"0/2\",\"1/5\",\"2/7\"],\"until\":[\"0/3\",\"1/6\",\"2/7\"]");
+    data(4);
+}
+
+/* Channels that may lose make room for those that may not, and for answers. */
+static void test_others_go_first(void **state)
+{
+    (void)state;
+    subscribe("plain.a", "", 50);
+    subscribe("log.b", "", 51);
+    choke();
+    message("plain.a", 50, NULL, 0);
+    message("log.b", 51, "0/1", 1);
+    for (int i = 2; i < 7; i++)
+        message("plain.a", 50, NULL, i);
+    message("log.b", 51, "0/2", 7);
+    message("log.b", 51, "0/3", 8);
+    message("log.b", 51, "0/4", 9);
+    message("log.b", 51, "0/5", 10);
+    wire_send(&rig, &wire, "{\"type\":\"ping\",\"id\":5}");
+    assert_int_equal(wire.code, 0);
+    message("plain.a", 50, NULL, 10); /* no room for it any more, nor anything left to drop */
+    message("plain.a", 50, NULL, 11);
+    assert_int_equal(wire.code, 0);
+    flow();
+    data(0);
+    data(1);
+    wire_expect(&wire, "\"channel\":\"plain.a\",\"reason\":\"slow\",\"lost\":");
+    data(7);
+    data(8);
+    data(9);
+    data(10);
+    wire_expect(&wire, "\"pong\",\"id\":5");
+    wire_expect_none(&wire);
+    message("plain.a", 50, NULL, 12);
+    data(12);
+}
+
+static void test_disconnect_is_told(void **state)
+{
+    (void)state;
+    subscribe("plain.a", ",\"policy\":\"disconnect\"", 50);
+    choke();
+    for (int i = 0; i < 8; i++)
+        message("plain.a", 50, NULL, i);
+    assert_int_equal(wire.code, CLOSE_SLOW);
+}
+
+static void test_by_age(void **state)
+{
+    (void)state;
+    subscribe("plain.a", "", 50);
+    choke();
+    message("plain.a", 50, NULL, 0);
+    message("plain.a", 50, NULL, 1);
+    rig_wait(&rig, 6000);
+    message("plain.a", 50, NULL, 2);
+    rig_wait(&rig, 6000);
+    message("plain.a", 50, NULL, 3);
+    flow();
+    data(0);
+    wire_expect(&wire, "\"lost\":1}");
+    data(2);
+    data(3);
+}
+
+/* What the kernel holds is a part of the queue. */
+static void test_what_is_below_counts(void **state)
+{
+    (void)state;
+    subscribe("plain.a", "", 50);
+    wire.waiting = 400;
+    choke();
+    for (int i = 0; i < 8; i++)
+        message("plain.a", 50, NULL, i);
+    flow();
+    data(0);
+    wire_expect(&wire, "\"gap\"");
+    data(5);
+}
+
+static void test_unsubscribe_with_a_gap(void **state)
+{
+    (void)state;
+    subscribe("plain.a", "", 50);
+    subscribe("plain.b", "", 51);
+    choke();
+    for (int i = 0; i < 8; i++)
+        message(i % 2 ? "plain.b" : "plain.a", 50 + (uint64_t)i % 2, NULL, i);
+    wire_send(&rig, &wire, "{\"type\":\"unsubscribe\",\"id\":2,\"channel\":\"plain.a\"}");
+    (void)rig_number(&rig, 1, MAIL_UNSUBSCRIBE);
+    for (int i = 10; i < 20; i++)
+        message("plain.b", 51, NULL, i);
+    flow();
+    data(0);
+    wire_expect(&wire, "gap\",\"channel\":\"plain.b");
+    wire_expect(&wire, "gap\",\"channel\":\"plain.a\",\"reason\":\"slow\",\"lost\":1");
+    data(4); /* the channel is gone, what was queued of it is not lost any more */
+    data(6);
+    wire_expect(&wire, "\"unsubscribed\"");
+    data(18);
+    data(19);
+    wire_expect_none(&wire);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_oldest_first, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_places, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_partitions, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_others_go_first, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_disconnect_is_told, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_by_age, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_what_is_below_counts, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_unsubscribe_with_a_gap, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
