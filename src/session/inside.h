@@ -86,6 +86,7 @@ struct session {
     bool history_open;   /* a history request is at its bus */
     uint16_t code;       /* enum close_code, from CLOSING on */
     uint32_t below;      /* bytes that the transport had not sent when it choked */
+    uint64_t behind;     /* ticks of the first choke since the queue was empty; 0: none */
     uint32_t pulling;    /* chunks that were asked for */
     uint32_t subscribed; /* subscriptions, without those that are leaving */
     uint32_t leaving;
@@ -109,7 +110,7 @@ struct session {
 /* Queues a frame. `tag` is an enum outq_kind, or that of a lane; `group` is the channel's that it
  * came through, or NULL. */
 void session_push(struct session *s, struct slip *slip, uint32_t tag, struct fan_group *group);
-/* Of its queue, while its transport is choked. */
+/* Of its queue, as long as it is behind. */
 struct outq_limits session_limits(const struct session *s);
 /* An empty buffer for a reply; session_reply() queues what was written to it. */
 struct buf *session_writer(struct session *s);

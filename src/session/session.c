@@ -11,6 +11,8 @@
 #include "session/lane.h"
 #include "session/subscription.h"
 
+#define BURST_MS 100    /* nobody is too slow who has not been behind for so long, */
+#define BURST_TIMES 4   /* unless so many times the limit waits */
 #define FLUSH_GATHERS 2 /* writes to one socket in a row, before the next one has its turn */
 
 static void arm(struct session *s);
@@ -95,11 +97,21 @@ struct outq_limits session_limits(const struct session *s)
     return limits;
 }
 
+/* The kernel takes little at a time (limits.unsent_bytes), so a burst fills the queue of a client
+ * that reads as fast as it can too. */
+static bool is_burst(const struct session *s, size_t n)
+{
+    const struct session_worker *w = s->w;
+
+    return w->now - s->behind < BURST_MS && s->out.capped + n <= w->limits.bytes * BURST_TIMES;
+}
+
 /* The queue is too long for this frame. True: it is queued all the same. */
 static bool squeeze(struct session *s, const struct frame *f, uint32_t tag)
 {
     struct outq_limits limits = session_limits(s);
 
+    if (s->flush.choked && is_burst(s, f->len)) return true;
     if (!s->flush.choked) {
         /* What was not offered to the socket yet says nothing about the client: it is the turn
          * that is long. The worker takes no more mail before it has written (worker.c). */
@@ -170,7 +182,12 @@ void session_flush(struct session *s)
         return;
     }
     s->flush.choked = result == TRANSPORT_CHOKED;
-    if (s->flush.choked) s->below = s->t->ops->waiting(s->t);
+    if (s->flush.choked) {
+        s->below = s->t->ops->waiting(s->t);
+        if (s->behind == 0) s->behind = w->now;
+    } else if (outq_empty(&s->out)) {
+        s->behind = 0;
+    }
     if (!outq_empty(&s->out)) flush_again(&w->flush, &s->flush);
     session_progress(s);
 }
@@ -381,6 +398,7 @@ void session_writable(struct session *s)
 
     w->now = clock_ticks();
     s->flush.choked = false;
+    if (outq_empty(&s->out)) s->behind = 0;
     if (session_live(s) && !outq_empty(&s->out)) flush_again(&w->flush, &s->flush);
 }
 

@@ -46,7 +46,7 @@ static uint64_t subscribe(const char *channel, const char *more, uint64_t number
 }
 
 /* 200 bytes and a little. */
-static void message(const char *channel, uint64_t number, const char *pos, int value)
+static void post(const char *channel, uint64_t number, const char *pos, int value)
 {
     char text[400], place[40] = "";
 
@@ -65,9 +65,16 @@ static void data(int value)
     wire_expect(&wire, part);
 }
 
+/* With the next message; those after it come when it has been behind for a while. */
 static void choke(void)
 {
     wire.result = TRANSPORT_CHOKED;
+}
+
+static void message(const char *channel, uint64_t number, const char *pos, int value)
+{
+    post(channel, number, pos, value);
+    if (wire.result == TRANSPORT_CHOKED) rig_wait(&rig, 100);
 }
 
 static void flow(void)
@@ -175,6 +182,23 @@ static void test_others_go_first(void **state)
     data(12);
 }
 
+/* More at once than fits is no slowness yet, but there is an end to it. */
+static void test_a_burst(void **state)
+{
+    (void)state;
+    subscribe("plain.a", ",\"policy\":\"disconnect\"", 50);
+    choke();
+    for (int i = 0; i < 18; i++)
+        post("plain.a", 50, NULL, i);
+    flow();
+    for (int i = 0; i < 18; i++)
+        data(i);
+    choke();
+    for (int i = 0; i < 30; i++)
+        post("plain.a", 50, NULL, i);
+    assert_int_equal(wire.code, CLOSE_SLOW);
+}
+
 static void test_disconnect_is_told(void **state)
 {
     (void)state;
@@ -249,6 +273,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_places, setup, teardown),
         cmocka_unit_test_setup_teardown(test_partitions, setup, teardown),
         cmocka_unit_test_setup_teardown(test_others_go_first, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_burst, setup, teardown),
         cmocka_unit_test_setup_teardown(test_disconnect_is_told, setup, teardown),
         cmocka_unit_test_setup_teardown(test_by_age, setup, teardown),
         cmocka_unit_test_setup_teardown(test_what_is_below_counts, setup, teardown),

@@ -72,6 +72,7 @@ static void test_slow_in_bytes(void **state)
     for (int i = 0; i < 10; i++)
         rig_live(&rig, 50, text);
     assert_int_equal(wire.code, 0);
+    rig_wait(&rig, 100); /* a burst it is no longer */
     rig_live(&rig, 50, text);
     assert_int_equal(wire.code, CLOSE_SLOW);
     assert_int_equal(wire.count, 3); /* welcome, subscribed, the first message */
