@@ -136,6 +136,11 @@ struct follower {
     uint64_t id;
     struct mail_ask *ask;        /* until it is answered */
     bool leaving;                /* unsubscribed before it was answered */
+    bool refused, limited;       /* `answer` is a refusal; its gap follows it */
+    bool silent;                 /* asked for no past, so hears no `live` */
+    struct inbox_item *answer;   /* is ready, and waits until `before` has left */
+    struct follower *before;     /* of the same client and channel, not answered yet; or NULL */
+    struct follower *behind;     /* whose `before` this one is */
     struct wsbus_cursor *at;     /* replay: everything up to here has been posted */
     struct wsbus_message *first; /* replay: the message to begin with, older than `at` */
     struct pending *pending;

@@ -22,11 +22,15 @@ struct follower *follower_find(struct hub_bus *b, unsigned worker, uint64_t id)
     return NULL;
 }
 
+static void follower_answer(struct follower *s);
+
 static void on_deadline(struct timer *t)
 {
     struct follower *s = CONTAINER_OF(t, struct follower, deadline);
 
-    if (s->ask)
+    if (s->answer)
+        follower_answer(s);
+    else if (s->ask)
         follower_refuse(s, ERR_BUS_UNAVAILABLE, NULL);
     else
         replay_pull(s);
@@ -48,6 +52,8 @@ void follower_new(struct hub_bus *b, struct mail_ask *ask)
     map_insert(&b->followers, &s->by_id, id_hash(s->worker, s->id));
     list_append(&f->followers, &s->of_feed);
     f->users++;
+    if (ask->before) s->before = follower_find(b, s->worker, ask->before);
+    if (s->before) s->before->behind = s;
     s->channel = channel_get(f, ask);
     bus_timer(b, &s->deadline, b->config->bus_wait);
     if (f->state == FEED_LIVE) {
@@ -65,6 +71,9 @@ void follower_free(struct follower *s)
 
     if (s->state == FOLLOWER_LIVE) channel_leave(s->channel, s->worker);
     if (s->pending) s->pending->follower = NULL;
+    if (s->before) s->before->behind = NULL;
+    if (s->behind) s->behind->before = NULL;
+    if (s->behind && s->behind->answer) bus_timer(s->bus, &s->behind->deadline, 0);
     timer_stop(bus_timers(s->bus), &s->deadline);
     list_del(&s->link);
     list_del(&s->of_feed);
@@ -72,6 +81,7 @@ void follower_free(struct follower *s)
     map_remove(&s->bus->followers, &s->by_id);
     channel_release(s->channel);
     if (s->ask) mail_free(&s->ask->item);
+    if (s->answer) mail_free(s->answer);
     wsbus_message_unref(s->first);
     cursor_free(s->at);
     free(s);
@@ -90,9 +100,15 @@ void follower_refuse(struct follower *s, enum error_code code, const char *words
     struct mail_done *d =
         mail_done_new(MAIL_REFUSED, s->id, code, words ? span_str(words) : span_of(NULL, 0));
 
-    bus_mail(s->bus, s->worker, &d->item);
-    if (s->leaving) post_left(s, true, span_of(NULL, 0));
-    follower_free(s);
+    if (s->answer) mail_free(s->answer);
+    s->answer = &d->item;
+    s->refused = true;
+    if (s->pending) s->pending->follower = NULL;
+    s->pending = NULL;
+    if (s->before)
+        timer_stop(bus_timers(s->bus), &s->deadline);
+    else
+        follower_answer(s);
 }
 
 void follower_end(struct follower *s, const char *reason)
@@ -122,10 +138,35 @@ struct verdict {
     enum recovered recovered;
     const char *reason;
     uint64_t channel; /* a member from here on */
+    bool limited;     /* older ones are left out */
 };
 
-/* True: the follower is still there. */
-static bool follower_confirm(struct follower *s, const struct verdict *v)
+static void tell_limit(struct follower *s)
+{
+    struct wsbus_cursor *all = cursor_new(0); /* where it would have begun: the beginning */
+
+    replay_gap(s, "limit", all, s->at);
+    cursor_free(all);
+}
+
+/* Posts the answer that is ready; the follower may be gone then. */
+static void follower_answer(struct follower *s)
+{
+    bus_mail(s->bus, s->worker, s->answer);
+    s->answer = NULL;
+    timer_stop(bus_timers(s->bus), &s->deadline);
+    mail_free(&s->ask->item);
+    s->ask = NULL;
+    if (s->leaving) post_left(s, true, span_of(NULL, 0));
+    if (s->leaving || s->refused)
+        follower_free(s);
+    else if (s->limited)
+        tell_limit(s);
+}
+
+/* A client that has left and asked again before the first answer gets its answers in that order,
+ * though the place of the second was found first. */
+static void follower_confirm(struct follower *s, const struct verdict *v)
 {
     struct hub_bus *b = s->bus;
     struct mail_subscribed *m;
@@ -136,14 +177,12 @@ static bool follower_confirm(struct follower *s, const struct verdict *v)
     m->channel = v->channel;
     m->recovered = v->recovered;
     m->reason = v->reason;
-    bus_mail(b, s->worker, &m->item);
-    timer_stop(bus_timers(b), &s->deadline);
-    mail_free(&s->ask->item);
-    s->ask = NULL;
-    if (!s->leaving) return true;
-    post_left(s, true, span_of(NULL, 0));
-    follower_free(s);
-    return false;
+    s->answer = &m->item;
+    s->limited = v->limited;
+    if (s->before)
+        timer_stop(bus_timers(b), &s->deadline);
+    else
+        follower_answer(s);
 }
 
 void follower_live(struct follower *s)
@@ -159,15 +198,24 @@ static void admit_now(struct follower *s)
     struct verdict v = {.cursor = feed_front(s->feed, s->worker), .channel = s->channel->number};
 
     follower_live(s);
-    (void)follower_confirm(s, &v);
+    follower_confirm(s, &v);
 }
 
 /* Begins a replay at `at` (taken over); `cursor` is what the client is told. */
-static bool admit_replay(struct follower *s, struct wsbus_cursor *at, const struct verdict *v)
+static void admit_replay(struct follower *s, struct wsbus_cursor *at, const struct verdict *v)
 {
     s->state = FOLLOWER_REPLAY;
     s->at = at;
-    return follower_confirm(s, v);
+    follower_confirm(s, v);
+}
+
+/* From now on, but its answer has to wait: so what comes meanwhile is a replay. */
+static void admit_now_later(struct follower *s)
+{
+    struct verdict v = {.cursor = feed_front(s->feed, s->worker)};
+
+    s->silent = true;
+    admit_replay(s, cursor_copy(v.cursor), &v);
 }
 
 static void follower_locate(struct follower *s)
@@ -221,12 +269,8 @@ void follower_on_located(struct follower *s, const struct wsbus_answer *a,
         v.recovered = l->lost || l->limited ? RECOVERED_NO : RECOVERED_YES;
         v.reason = l->lost ? lost_reason(l->lost) : l->limited ? "limit" : NULL;
     }
-    if (!admit_replay(s, cursor_copy(l->cursor), &v)) return;
-    if (l->limited && !after) {
-        struct wsbus_cursor *all = cursor_new(0); /* where it would have begun: the beginning */
-        replay_gap(s, "limit", all, l->cursor);
-        cursor_free(all);
-    }
+    v.limited = l->limited && !after;
+    admit_replay(s, cursor_copy(l->cursor), &v);
 }
 
 /* ---- from the ring, without asking the backend ------------------------------------------------ */
@@ -247,7 +291,7 @@ static bool admit_after(struct follower *s)
     }
     at = cursor_copy(cursor);
     v.cursor = at;
-    (void)admit_replay(s, at, &v);
+    admit_replay(s, at, &v);
     return true;
 }
 
@@ -270,11 +314,11 @@ static bool admit_last(struct follower *s)
     cursor_put(&told, &before);
     v.cursor = told;
     if (ring_covers(&f->ring, told)) {
-        (void)admit_replay(s, told, &v);
+        admit_replay(s, told, &v);
         return true;
     }
     s->first = wsbus_message_ref(m); /* the newest of its key, beyond the ring */
-    (void)admit_replay(s, cursor_copy(f->position), &v);
+    admit_replay(s, cursor_copy(f->position), &v);
     cursor_free(told);
     return true;
 }
@@ -284,7 +328,10 @@ void follower_admit(struct follower *s)
     enum from_kind from = s->ask->from;
 
     if (from == FROM_ABSENT || from == FROM_NOW || !s->feed->position) {
-        admit_now(s);
+        if (s->before && s->feed->position)
+            admit_now_later(s);
+        else
+            admit_now(s);
         return;
     }
     if (from == FROM_AFTER && admit_after(s)) return;

@@ -43,6 +43,8 @@ struct mail_ask {
     struct inbox_item item;
     unsigned worker;
     uint64_t id; /* of the subscription, or of the request */
+    uint64_t
+        before; /* subscription of the same client and channel that is answered first; 0: none */
     const struct config_rule *rule;
     unsigned caps;
     struct span channel, topic; /* topic is NUL-terminated */

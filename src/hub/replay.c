@@ -70,11 +70,13 @@ static void replay_join(struct follower *s)
 {
     struct hub_bus *b = s->bus;
 
-    buf_clear(&b->scratch);
-    cursor_write(&b->scratch, feed_front(s->feed, s->worker), b->backend);
-    buf_clear(&b->text);
-    reply_live(&b->text, s->channel->name, buf_view(&b->scratch));
-    post_text(s);
+    if (!s->silent) {
+        buf_clear(&b->scratch);
+        cursor_write(&b->scratch, feed_front(s->feed, s->worker), b->backend);
+        buf_clear(&b->text);
+        reply_live(&b->text, s->channel->name, buf_view(&b->scratch));
+        post_text(s);
+    }
     post_chunk(s, s->channel->number);
     follower_live(s);
 }

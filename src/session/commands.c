@@ -105,7 +105,7 @@ static void give_policy(struct subscription *sub, const struct request *r,
 static void subscribe(struct session *s, const struct request *r)
 {
     uint64_t limit = s->w->spec.config->limits.subscriptions;
-    struct subscription *sub;
+    struct subscription *sub, *before;
     struct mail_ask *m;
     struct route route;
 
@@ -125,6 +125,8 @@ static void subscribe(struct session *s, const struct request *r)
     if (!find_route(s, r, ACCESS_SUBSCRIBE, &route) || !may_read(s, r, &route)) return;
     m = ask(s, r, &route);
     if (!m) return;
+    before = subscription_awaited(s, r->channel);
+    if (before) m->before = before->number;
     sub = subscription_new(s, route.rule->bus, r->channel, r->id);
     m->id = sub->number;
     give_policy(sub, r, &route);

@@ -242,6 +242,8 @@ void model_pull(struct sub *s)
     model_post(&mail_leave_new(MAIL_PULL, s->worker, s->id, false)->item);
 }
 
+static uint64_t before; /* of the next one */
+
 struct sub *model_subscribe(unsigned worker, int key, enum from_kind from, int64_t number,
                             const char *cursor)
 {
@@ -257,6 +259,8 @@ struct sub *model_subscribe(unsigned worker, int key, enum from_kind from, int64
     s->past = from != FROM_NOW && atomic_load(&fake.log);
     ask->worker = worker;
     ask->id = s->id;
+    ask->before = before;
+    before = 0;
     ask->rule = key >= 0 ? &keyed_rule : &model_whole_rule;
     ask->caps = atomic_load(&fake.log) ? WSBUS_CAP_LOG : 0;
     ask->from = from;
@@ -265,6 +269,11 @@ struct sub *model_subscribe(unsigned worker, int key, enum from_kind from, int64
         assert_int_equal(cursor_parse(span_str(cursor), &fake_backend, &ask->cursor, &why), 0);
     model_post(&ask->item);
     return s;
+}
+
+void model_behind(const struct sub *s)
+{
+    before = s->id;
 }
 
 void model_unsubscribe(struct sub *s)

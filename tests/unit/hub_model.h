@@ -59,6 +59,8 @@ int model_teardown(void **state);
 void model_post(struct inbox_item *item);
 struct sub *model_subscribe(unsigned worker, int key, enum from_kind from, int64_t number,
                             const char *cursor);
+/* The next one that subscribes is of the same client and channel as this one, which has left. */
+void model_behind(const struct sub *s);
 void model_unsubscribe(struct sub *s);
 void model_pull(struct sub *s);
 /* Deals with at most `max` items of a worker; returns how many there were. */

@@ -391,6 +391,72 @@ static void lives(void **state)
     }
 }
 
+/* ---- answers in the order of the requests ------------------------------------------------------------ */
+
+/* Takes mail one by one until the last of them has been answered; none before the one it is behind. */
+static void expect_in_order(struct sub *const *subs, unsigned count)
+{
+    struct sub *last = subs[count - 1];
+
+    for (int i = 0; i < 5000 && last->state == SUB_ASKED; i++) {
+        if (!model_take(0, 1)) model_wait(&model_sides[0], 1);
+        for (unsigned k = 1; k < count; k++)
+            assert_true(subs[k]->state == SUB_ASKED || subs[k - 1]->answers == 1);
+    }
+    assert_int_not_equal(last->state, SUB_ASKED);
+}
+
+static struct sub *behind(struct sub *s, enum from_kind from)
+{
+    model_unsubscribe(s);
+    model_behind(s);
+    return model_subscribe(0, -1, from, 2, NULL);
+}
+
+static void who_asks_again_is_answered_in_that_order(void **state)
+{
+    struct sub *s[5];
+    (void)state;
+
+    (void)live(1);
+    fake_publish(50);
+    atomic_store(&fake.late, true);
+    s[0] = model_subscribe(0, -1, FROM_TIME, 0, NULL);
+    s[1] = behind(s[0], FROM_NOW);
+    s[2] = behind(s[1], FROM_TIME);
+    s[3] = behind(s[2], FROM_NOW);
+    barrier();
+    while (model_take(0, 1000))
+        ;
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(s[i]->state, SUB_ASKED);
+    fake_publish(30); /* after it has asked, so it gets them */
+    fake_release();
+    expect_in_order(s, 4);
+    model_await(s[3], SUB_LIVE);
+    fake_publish(30);
+    model_await_messages(s[3], 60);
+    assert_int_equal(s[3]->lives, 0);
+}
+
+static void who_asks_again_is_refused_in_that_order(void **state)
+{
+    struct sub *s[3];
+    (void)state;
+
+    (void)live(1);
+    fake_publish(50);
+    atomic_store(&fake.late, true);
+    s[0] = model_subscribe(0, -1, FROM_TIME, 0, NULL);
+    s[1] = behind(s[0], FROM_NOW);
+    s[2] = behind(s[1], FROM_NOW);
+    barrier();
+    fake_end("the topic is gone");
+    expect_in_order(s, 3);
+    assert_int_equal(s[0]->refused, ERR_BUS_ERROR);
+    assert_int_equal(s[2]->refused, ERR_BUS_ERROR);
+}
+
 static int setup_tiniest(void **state)
 {
     model_inbox_cap = 500; /* two messages */
@@ -417,6 +483,8 @@ int main(int argc, char **argv)
         CASE(words_of_the_bus_are_text_for_the_client),
         CASE(who_leaves_is_not_missed_by_a_late_answer),
         CASE(the_end_answers_all_who_wait),
+        CASE(who_asks_again_is_answered_in_that_order),
+        CASE(who_asks_again_is_refused_in_that_order),
         TINY(lives),
     };
     if (argc > 1) cmocka_set_test_filter(argv[1]);
