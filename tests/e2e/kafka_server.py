@@ -1,20 +1,22 @@
-"""A real Kafka broker for tests (tests/kafka/broker) and an independent client of it."""
+"""A real Kafka for tests (tests/kafka/broker) and an independent client of it."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import (
     AclBinding,
+    AclBindingFilter,
     AclOperation,
     AclPermissionType,
     AdminClient,
@@ -28,40 +30,49 @@ from ports import free_port
 from server import PATIENCE, ROOT
 
 # The first start may fetch the broker.
-WAIT = 120.0
+START = 120.0
 ANSWER = 20.0
 
 Headers = list[tuple[str, bytes | None]]
 
 
-# A second listener with a login, beside the plain one, where everybody may do everything.
-GUARDED = """
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{next},SASL_PLAINTEXT://127.0.0.1:{guarded}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port},SASL_PLAINTEXT://127.0.0.1:{guarded}
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT
-sasl.enabled.mechanisms=PLAIN
-listener.name.sasl_plaintext.plain.sasl.jaas.config=\\
- org.apache.kafka.common.security.plain.PlainLoginModule required user_bridge="secret";
-authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
-super.users=User:ANONYMOUS
-allow.everyone.if.no.acl.found=false
-"""
+def rights(user: str, topic: str, operations: Iterable[AclOperation]) -> list[AclBinding]:
+    return [
+        AclBinding(
+            ResourceType.TOPIC, topic, ResourcePatternType.LITERAL, f"User:{user}", "*",
+            operation, AclPermissionType.ALLOW,
+        )
+        for operation in operations
+    ]  # fmt: skip
+
+
+def filter_of(right: AclBinding) -> AclBindingFilter:
+    return AclBindingFilter(
+        right.restype, right.name, right.resource_pattern_type, right.principal, right.host,
+        right.operation, right.permission_type,
+    )  # fmt: skip
 
 
 def quiet(*_: Any) -> None:
     """What the client complains about while the broker is down."""
 
 
-class KafkaServer:
-    """Down at first. `url` and what it holds are good over starts and kills."""
+def stopped(task: Path) -> bool:
+    try:
+        return task.read_text().rpartition(")")[2].split()[0] == "T"
+    except OSError:
+        return True  # it ended meanwhile
 
-    def __init__(self) -> None:
-        self.folder = tempfile.mkdtemp(prefix="wsbus-kafka-")
-        self.port = free_port(2)
-        self.address = f"127.0.0.1:{self.port}"
-        self.url = f"kafka://{self.address}"
-        self.process: subprocess.Popen[bytes] | None = None
-        base = {"bootstrap.servers": self.address, "log_level": 0, "error_cb": quiet}
+
+class Kafka:
+    """What an independent client does with one broker or more."""
+
+    replicas = 1
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self.url = f"kafka://{address}"
+        base = {"bootstrap.servers": address, "log_level": 0, "error_cb": quiet}
         self.base = {
             **base,
             "reconnect.backoff.max.ms": 500,
@@ -85,72 +96,10 @@ class KafkaServer:
             )
         return self._producer
 
-    def guard(self) -> str:
-        """Before it starts: a listener for the user bridge with the password secret; its address."""
-        guarded = free_port()
-        text = GUARDED.format(port=self.port, next=self.port + 1, guarded=guarded)
-        (Path(self.folder) / "extra.properties").write_text(text)
-        return f"127.0.0.1:{guarded}"
-
-    def allow(self, topic: str, *operations: AclOperation) -> None:
-        """The user bridge may do this from now on."""
-        rights = [
-            AclBinding(
-                ResourceType.TOPIC, topic, ResourcePatternType.LITERAL, "User:bridge", "*",
-                operation, AclPermissionType.ALLOW,
-            )
-            for operation in operations
-        ]  # fmt: skip
-        for done in self.admin.create_acls(rights).values():
-            done.result(ANSWER)
-
-    # ---- life
-
-    def start(self) -> None:
-        if self.process:
-            return
-        self.process = subprocess.Popen(
-            # It must not outlive the tests, however they end.
-            ["setpriv", "--pdeathsig", "KILL", str(ROOT / "tests/kafka/broker")]
-            + ["run", self.folder, str(self.port)],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        deadline = time.monotonic() + WAIT * PATIENCE
-        while True:
-            if self.process.poll() is not None:
-                raise RuntimeError(f"the broker ended with {self.process.returncode}")
-            try:
-                if self.admin.list_topics(timeout=0.3).brokers:
-                    return
-            except KafkaException:
-                pass
-            if time.monotonic() > deadline:
-                raise RuntimeError("the broker does not answer")
-
-    def kill(self) -> None:
-        if self.process:
-            self.process.kill()
-            self.process.wait()
-        self.process = None
-
-    def freeze(self) -> None:
-        assert self.process
-        os.kill(self.process.pid, signal.SIGSTOP)
-
-    def thaw(self) -> None:
-        assert self.process
-        os.kill(self.process.pid, signal.SIGCONT)
-
-    def stop(self) -> None:
-        self.kill()
-        shutil.rmtree(self.folder, ignore_errors=True)
-
     # ---- topics
 
-    def wait(self, there: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + ANSWER * PATIENCE
+    def wait(self, there: Callable[[], Any], patience: float = ANSWER) -> None:
+        deadline = time.monotonic() + patience * PATIENCE
         while not there():
             if time.monotonic() > deadline:
                 raise AssertionError("the broker does not get there")
@@ -158,11 +107,15 @@ class KafkaServer:
 
     def has(self, topic: str, partitions: int) -> bool:
         seen = self.admin.list_topics(topic, timeout=ANSWER).topics[topic]
-        return seen.error is None and len(seen.partitions) == partitions
+        return (
+            seen.error is None
+            and len(seen.partitions) == partitions
+            and all(p.leader >= 0 and len(p.isrs) == self.replicas for p in seen.partitions.values())
+        )
 
     def create(self, topic: str, partitions: int = 1, **settings: str) -> None:
         config = {name.replace("_", "."): value for name, value in settings.items()}
-        new = NewTopic(topic, partitions, 1, config=config)
+        new = NewTopic(topic, partitions, self.replicas, config=config)
         self.admin.create_topics([new])[topic].result(ANSWER)
         self.wait(lambda: self.has(topic, partitions))
 
@@ -192,6 +145,19 @@ class KafkaServer:
             return True
 
         self.wait(shortened)
+
+    # ---- rights
+
+    def allow(self, user: str, topic: str, *operations: AclOperation) -> None:
+        """The user may do this from now on."""
+        for done in self.admin.create_acls(rights(user, topic, operations)).values():
+            done.result(ANSWER)
+
+    def forbid(self, user: str, topic: str, *operations: AclOperation) -> None:
+        """What was allowed is no more."""
+        for right in rights(user, topic, operations):
+            taken = self.admin.delete_acls([filter_of(right)])
+            assert all(done.result(ANSWER) for done in taken.values())
 
     # ---- messages
 
@@ -236,3 +202,74 @@ class KafkaServer:
             return message
         finally:
             consumer.close()
+
+
+class KafkaServer(Kafka):
+    """One broker; down at first. `url` and what it holds are good over starts and kills."""
+
+    def __init__(self, version: str = "", settings: str = "") -> None:
+        self.port = free_port(2)
+        super().__init__(f"127.0.0.1:{self.port}")
+        self.folder = tempfile.mkdtemp(prefix="wsbus-kafka-")
+        self.version = version
+        self.process: subprocess.Popen[bytes] | None = None
+        self.configure(settings)
+
+    def configure(self, settings: str) -> None:
+        """What is otherwise than in tests/kafka/broker from the next start on."""
+        (Path(self.folder) / "extra.properties").write_text(settings)
+
+    # ---- life
+
+    def launch(self) -> None:
+        """Without waiting for it."""
+        version = {"KAFKA_VERSION": self.version} if self.version else {}
+        self.process = subprocess.Popen(
+            # It must not outlive the tests, however they end.
+            ["setpriv", "--pdeathsig", "KILL", str(ROOT / "tests/kafka/broker")]
+            + ["run", self.folder, str(self.port)],
+            env={**os.environ, **version},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
+    def ready(self) -> bool:
+        assert self.process
+        if self.process.poll() is not None:
+            raise RuntimeError(f"the broker ended with {self.process.returncode}")
+        try:
+            return bool(self.admin.list_topics(timeout=0.3).brokers)
+        except KafkaException:
+            return False
+
+    def listens(self) -> bool:
+        with socket.socket() as caller:
+            return caller.connect_ex(("127.0.0.1", self.port)) == 0
+
+    def start(self) -> None:
+        if self.process:
+            return
+        self.launch()
+        self.wait(self.ready, START)
+
+    def kill(self) -> None:
+        if self.process:
+            self.process.kill()
+            self.process.wait()
+        self.process = None
+
+    def freeze(self) -> None:
+        """Returns when each of its threads has taken notice."""
+        assert self.process
+        os.kill(self.process.pid, signal.SIGSTOP)
+        tasks = Path(f"/proc/{self.process.pid}/task")
+        self.wait(lambda: all(stopped(task) for task in tasks.glob("*/stat")))
+
+    def thaw(self) -> None:
+        assert self.process
+        os.kill(self.process.pid, signal.SIGCONT)
+
+    def stop(self) -> None:
+        self.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
