@@ -108,6 +108,10 @@ static const struct setting for_all[] = {
     {"topic.metadata.refresh.interval.ms", "60000"},
     {"topic.metadata.refresh.fast.interval.ms", "50"},
 };
+/* Whoever asks whether a broker is there hears why it hung up: librdkafka then knows a likely reason. */
+static const struct setting for_questions[] = {
+    {"log.connection.close", "true"},
+};
 static const struct setting for_consumers[] = {
     {"group.id", "wsbus"}, /* asked for by librdkafka; no group is joined */
     {"enable.auto.commit", "false"},
@@ -270,6 +274,7 @@ rd_kafka_conf_t *kafka_config_conf(const struct kafka_config *c, enum kafka_role
 {
     rd_kafka_conf_t *conf = rd_kafka_conf_dup(c->base);
     apply(c, conf, for_all, COUNT(for_all));
+    if (role == KAFKA_QUERY) apply(c, conf, for_questions, COUNT(for_questions));
     if (role == KAFKA_PRODUCER)
         for_producer(c, conf);
     else

@@ -25,7 +25,7 @@ struct kafka_meta {
     struct wsbus_timer *tick;
     bool up, told, probing;
     char *probe_topic; /* one that was asked for */
-    char trouble[256]; /* what librdkafka said last about the brokers */
+    char trouble[512]; /* what librdkafka said last about the brokers */
 };
 
 /* One question to the brokers, for all calls that are alike. Its thread has it to itself while it is
@@ -171,6 +171,13 @@ static void set_up(struct kafka_meta *m, bool up, const char *words)
     m->host->state(m->host, up, words);
 }
 
+static void silence(struct kafka_meta *m)
+{
+    char words[256];
+    snprintf(words, sizeof(words), "no answer from %s", m->config->where);
+    set_up(m, false, m->trouble[0] ? m->trouble : words);
+}
+
 static void heard(struct kafka_meta *m, rd_kafka_resp_err_t err)
 {
     if (!kafka_passes(err)) {
@@ -233,8 +240,7 @@ static void look_done(struct crew_job *j)
     list_del(&l->node);
     if (l->probe) {
         m->probing = false;
-        if (kafka_passes(l->err))
-            set_up(m, false, m->trouble[0] ? m->trouble : rd_kafka_err2str(l->err));
+        if (kafka_passes(l->err)) silence(m);
     } else {
         m->running_count--;
     }

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from confluent_kafka.admin import AclOperation
 
 from client import Client, Frame
 from conftest import Start
@@ -385,65 +384,6 @@ def test_retention_passes_a_follower(
     assert seen == sorted(set(seen))
 
 
-# ---- rights
-
-
-@pytest.fixture(scope="module")
-def guarded() -> Iterator[tuple[KafkaServer, str]]:
-    """A broker that asks for a login, and the address where it does."""
-    broker = KafkaServer()
-    try:
-        address = broker.guard()
-        broker.start()
-        yield broker, address
-    finally:
-        broker.stop()
-
-
-def test_rights(start: Start, connect: Connect, guarded: tuple[KafkaServer, str]) -> None:
-    """Read and Describe are enough to follow, Write to publish; no group is asked for."""
-    broker, address = guarded
-    for name in ("open", "readable", "visible", "hidden"):
-        broker.create(name)
-    broker.allow("open", AclOperation.READ, AclOperation.DESCRIBE, AclOperation.WRITE)
-    broker.allow("readable", AclOperation.READ, AclOperation.DESCRIBE)
-    broker.allow("visible", AclOperation.DESCRIBE)
-    configuration = settings(broker)
-    configuration["buses"]["k"]["url"] = f"kafka://bridge:secret@{address}"
-    page = connect(start(configuration))
-    page.subscribe("open")
-    page.publish("open", data=1)
-    assert page.next("message", "open")["data"] == 1
-    page.subscribe("readable")
-    broker.produce("readable", b"2")
-    assert page.next("message", "readable")["data"] == 2
-    words = "Topic authorization failed"
-    answer = page.refused("forbidden", type="publish", channel="readable", data=1)
-    assert words in answer["message"], answer
-    page.subscribe("visible")
-    frame = page.next("unsubscribed", "visible")
-    assert words in frame["reason"], frame
-    for name in ("hidden", "not-there"):
-        for request in ("subscribe", "publish", "history"):
-            more = {"data": 1} if request == "publish" else {}
-            answer = page.refused("forbidden", type=request, channel=name, **more)
-            assert words in answer["message"], answer
-
-
-def test_wrong_password(
-    start: Start, connect: Connect, guarded: tuple[KafkaServer, str]
-) -> None:
-    broker, address = guarded
-    configuration = settings(broker)
-    configuration["buses"]["k"]["url"] = f"kafka://bridge:mistaken@{address}"
-    server = start(configuration)
-    page = connect(server)
-    page.refused("bus_unavailable", type="subscribe", channel="open")
-    await_log(server, "Invalid username or password")
-    assert server.log().count("Invalid username or password") == 1
-    assert "mistaken" not in server.log()
-
-
 # ---- configuration
 
 
@@ -468,24 +408,3 @@ def test_refused_settings(tmp_path: Any, bus: dict[str, Any], words: str) -> Non
     assert result.returncode != 0
     assert words.replace("\\", "") in result.stderr.replace("\\", ""), result.stderr
     assert "secret" not in result.stderr
-
-
-def test_wrong_address_does_not_hinder(start: Start, connect: Connect, kafka: KafkaServer) -> None:
-    """A name that does not resolve: said once, and everything else works."""
-    configuration = settings(kafka)
-    configuration["buses"] = {
-        "k": {"type": "kafka", "url": "kafka://no-such-host.invalid:9092"},
-        "m": {"type": "memory"},
-    }
-    configuration["channels"] = [
-        {"match": "local.**", "bus": "m"},
-        {"match": "**", "bus": "k"},
-    ]
-    server = start(configuration)
-    page = connect(server)
-    asked = page.ask("subscribe", channel="a")
-    page.subscribe("local.a")
-    page.publish("local.a", data=1)
-    assert page.next("message")["data"] == 1
-    assert page.reply(asked)["code"] == "bus_unavailable"
-    await_log(server, "no-such-host.invalid")
