@@ -84,6 +84,7 @@ static struct outq_place after(struct outq_place p)
     return p;
 }
 
+/* Nothing waits any more, and the sums are zero. */
 static void rest(struct outq *q)
 {
     struct outq_block *b = q->head.block, *next;
@@ -92,18 +93,19 @@ static void rest(struct outq *q)
         next = b->next;
         block_free(q, b);
     }
-    outq_init(q);
+    q->head = q->tail = q->lossy = (struct outq_place){NULL, 0};
 }
 
 static void advance(struct outq *q)
 {
     struct outq_block *old = q->head.block;
-    bool first = same(q->lossy, q->head);
+    bool first;
 
     if (--q->count == 0) {
         rest(q);
         return;
     }
+    first = same(q->lossy, q->head);
     q->head = after(q->head);
     if (first) q->lossy = q->head;
     if (old && old != q->head.block) block_free(q, old);
@@ -128,6 +130,7 @@ void outq_clear(struct outq *q)
     while ((e = outq_next(q, &w)))
         if (e->slip) slip_unref(e->slip);
     rest(q);
+    outq_init(q);
 }
 
 /* ---- in and out ------------------------------------------------------------------------------ */
@@ -189,7 +192,7 @@ struct slip *outq_take(struct outq *q)
 
     uncount(q, e);
     advance(q);
-    skip_nothing(q);
+    if (q->count > 0 && !entry(q, q->head)->slip) skip_nothing(q);
     return slip;
 }
 
