@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "access/access.h"
+#include "base/ceiling.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -141,6 +142,7 @@ static int start(struct program *p, unsigned workers)
     }
     if (listen_open(&p->config, workers, &p->listeners, err, sizeof(err)) < 0) return cannot(err);
     p->listener_count = workers * p->config.listen_count;
+    ceiling_set(p->config.limits.memory_bytes);
     count_connections(p); /* before libwebsockets sizes its tables */
     if (make_workers(p, workers, err, sizeof(err)) < 0) return cannot(err);
     p->hub = hub_start(&p->config, p->inboxes, p->worker_count, err, sizeof(err));

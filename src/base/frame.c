@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "base/ceiling.h"
 #include "base/mem.h"
 
 #define FIN 0x80U
@@ -30,6 +31,7 @@ struct frame *frame_new(enum frame_opcode opcode, struct span payload)
 {
     uint32_t head = header_size(payload.n);
     struct frame *f = mem_alloc(sizeof(*f) + head + payload.n);
+    ceiling_count((ptrdiff_t)(sizeof(*f) + head + payload.n));
     atomic_init(&f->refs, 1);
     f->head = head;
     f->len = head + payload.n;
@@ -47,7 +49,9 @@ struct frame *frame_ref(struct frame *f)
 
 void frame_unref(struct frame *f)
 {
-    if (atomic_fetch_sub_explicit(&f->refs, 1, memory_order_acq_rel) == 1) free(f);
+    if (atomic_fetch_sub_explicit(&f->refs, 1, memory_order_acq_rel) > 1) return;
+    ceiling_count(-(ptrdiff_t)(sizeof(*f) + f->len));
+    free(f);
 }
 
 struct slip *slip_new(struct frame *f)

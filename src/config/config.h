@@ -74,6 +74,7 @@ struct config {
         uint64_t pong_ms;      /* no sign of life for ping_ms + pong_ms: 4001 */
         uint64_t errors;       /* in 10 s, before 4501 */
         uint64_t send_buffer;  /* SO_SNDBUF; 0: the kernel's */
+        uint64_t memory_bytes; /* of the process; 0: no ceiling */
         uint64_t unsent_bytes; /* TCP_NOTSENT_LOWAT; 0: no bound */
     } limits;
 

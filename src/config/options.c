@@ -94,6 +94,9 @@ const struct option_row option_rows[] = {
             "What waits for one client, in bytes; beyond it the client is too slow"),
     ROW_U64(limits, queue_ms, "30000", 100, DAY_MS,
             "Age of the oldest message that waits for one client, in ms"),
+    ROW_U64(limits, memory_bytes, "0", 0, KIB * GIB,
+            "Memory of the process, in bytes: at it, those clients lose messages or their connection "
+            "for whom the most waits; 0: no ceiling"),
     ROW_U64(limits, inbox_bytes, "67108864", 64 * KIB, 16 * GIB,
             "What waits between two threads, in bytes"),
     ROW_U64(limits, handshake_ms, "10000", 100, DAY_MS,
@@ -168,7 +171,6 @@ const struct wsbus_option option_rule[] = {
 const struct option_refusal option_refusals[] = {
     {"", "admin"},
     {"access", "jwt"},
-    {"limits", "memory_bytes"},
     {"listen", "tls"},
     {"listen", "client_ca"},
     {"listen", "proxy_protocol"},

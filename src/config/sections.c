@@ -77,6 +77,8 @@ static const struct node *find_section(const struct load *l, const char *section
     return n;
 }
 
+#define MEMORY_LEAST 33554432 /* threads, libraries, tables: a third of it */
+
 static void check_limits(struct load *l)
 {
     struct config *c = l->config;
@@ -90,6 +92,12 @@ static void check_limits(struct load *l)
                     "of that size",
                     (unsigned long long)c->limits.frame_bytes,
                     (unsigned long long)c->limits.message_bytes);
+    }
+    if (c->limits.memory_bytes > 0 && c->limits.memory_bytes < MEMORY_LEAST) {
+        const struct node *n = tree_member(limits, "memory_bytes");
+        problem_add(&l->problems, n ? n->at : l->root->at, "limits.memory_bytes",
+                    "%llu is less than the process needs by itself: 0 (no ceiling), or at least %d",
+                    (unsigned long long)c->limits.memory_bytes, MEMORY_LEAST);
     }
 }
 

@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/ceiling.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -50,7 +51,7 @@ static void take_in(struct accept_door *d, int fd)
 {
     struct acceptor *a = d->acceptor;
     switch (admission_enter(a->wire->edge->admission)) {
-    case ADMISSION_YES: wire_adopt(a->wire, fd, d->listener->loopback, false); break;
+    case ADMISSION_YES: wire_adopt(a->wire, fd, d->listener->loopback, ceiling_crowded()); break;
     case ADMISSION_FULL: wire_adopt(a->wire, fd, d->listener->loopback, true); break;
     case ADMISSION_NO: close(fd); break;
     }

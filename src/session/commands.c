@@ -97,7 +97,7 @@ static void give_policy(struct subscription *sub, const struct request *r,
     bool log = route->caps & WSBUS_CAP_LOG;
     bool drop = r->policy.p ? span_eq(r->policy, SPAN("drop")) : !log;
 
-    if (!drop) return;
+    if (!drop || sub->session->raw) return; /* /raw has no way to tell a gap */
     lane_new(sub, log ? w->spec.config->buses[route->rule->bus].backend : NULL,
              log && route->caps & WSBUS_CAP_PARTITION);
 }

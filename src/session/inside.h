@@ -7,6 +7,7 @@
  *   lane.c          what one of them has lost because its client is too slow
  *   errand.c        publishes and history requests that a bus has not answered yet
  *   raw.c           sessions without an envelope (/raw)
+ *   laggards.c      who is how much behind
  *   worker.c        what the sessions of one worker share, inbox, turn, drain */
 #ifndef SESSION_INSIDE_H
 #define SESSION_INSIDE_H
@@ -23,6 +24,7 @@
 #include "protocol/reply.h"
 #include "protocol/request.h"
 #include "session/flush.h"
+#include "session/laggards.h"
 #include "session/outq.h"
 #include "session/raw.h"
 #include "session/session.h"
@@ -55,6 +57,7 @@ struct session_worker {
                                   no mail is dealt with before they were. Its inbox fills, and the
                                   buses go on without this worker until it has drained */
 
+    struct laggards laggards; /* only with a memory ceiling */
     struct list sessions;
     uint64_t count;
     struct list ending; /* sessions to look at when the turn ends */
@@ -82,11 +85,12 @@ struct session {
     struct transport *t; /* NULL: gone */
     struct flush_node flush;
     struct outq out;
-    uint8_t state;       /* enum session_state */
-    bool history_open;   /* a history request is at its bus */
-    uint16_t code;       /* enum close_code, from CLOSING on */
-    uint32_t below;      /* bytes that the transport had not sent when it choked */
-    uint64_t behind;     /* ticks of the first choke since the queue was empty; 0: none */
+    uint8_t state;     /* enum session_state */
+    bool history_open; /* a history request is at its bus */
+    uint16_t code;     /* enum close_code, from CLOSING on */
+    uint32_t below;    /* bytes that the transport had not sent when it choked */
+    uint64_t behind;   /* ticks of the first choke since the queue was empty; 0: none */
+    struct laggard laggard;
     uint32_t pulling;    /* chunks that were asked for */
     uint32_t subscribed; /* subscriptions, without those that are leaving */
     uint32_t leaving;
@@ -128,6 +132,8 @@ void session_goaway(struct session *s, uint64_t retry_after, uint64_t due);
 void session_progress(struct session *s);
 /* Writes to the socket, at most two gathers. */
 void session_flush(struct session *s);
+/* The process is at its memory ceiling, and this one is the most behind. */
+void session_shed(struct session *s);
 /* The end of the turn: closes or frees what is to be closed or freed. */
 void session_settle(struct session *s);
 /* Answers what is open, writes what the socket takes, closes. */

@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "base/ceiling.h"
 #include "base/mem.h"
 
 /* With their head a power of two, which is what allocators like. */
@@ -37,12 +38,14 @@ static struct outq_block *block_new(struct outq *q, uint32_t size)
     b->next = NULL;
     b->size = size;
     q->memory += block_bytes(size);
+    ceiling_count((ptrdiff_t)block_bytes(size));
     return b;
 }
 
 static void block_free(struct outq *q, struct outq_block *b)
 {
     q->memory -= block_bytes(b->size);
+    ceiling_count(-(ptrdiff_t)block_bytes(b->size));
     free(b);
 }
 

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/ceiling.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -24,9 +25,15 @@ static void end_later(struct session *s)
     if (list_empty(&s->ending)) list_append(&s->w->ending, &s->ending);
 }
 
+static void empty_queue(struct session *s)
+{
+    outq_clear(&s->out);
+    laggard_drop(&s->laggard);
+}
+
 static void let_go(struct session *s)
 {
-    outq_clear(&s->out); /* first: what is not there need not be looked for */
+    empty_queue(s); /* first: what is not there need not be looked for */
     subscriptions_withdraw(s);
     errands_forget(s);
     flush_drop(&s->w->flush, &s->flush);
@@ -46,7 +53,7 @@ static void enter(struct session *s, enum session_state next)
         end_later(s);
         return;
     case SESSION_FAILED:
-        outq_clear(&s->out);
+        empty_queue(s);
         flush_drop(&s->w->flush, &s->flush);
         end_later(s);
         return;
@@ -59,7 +66,7 @@ static void enter(struct session *s, enum session_state next)
         return;
     case SESSION_GONE:
         s->t = NULL;
-        outq_clear(&s->out);
+        empty_queue(s);
         flush_drop(&s->w->flush, &s->flush);
         end_later(s);
         return;
@@ -95,6 +102,11 @@ struct outq_limits session_limits(const struct session *s)
 
     limits.bytes -= s->below < limits.bytes / 2 ? s->below : limits.bytes / 2;
     return limits;
+}
+
+static void weigh(struct session *s)
+{
+    if (ceiling_is_set()) laggard_weigh(&s->w->laggards, &s->laggard, s->behind ? s->out.bytes : 0);
 }
 
 /* The kernel takes little at a time (limits.unsent_bytes), so a burst fills the queue of a client
@@ -141,7 +153,19 @@ void session_push(struct session *s, struct slip *slip, uint32_t tag, struct fan
             return;
     }
     outq_push(&s->out, slip, tag, w->now);
+    if (s->behind) weigh(s);
     flush_mark(&w->flush, &s->flush, group);
+}
+
+void session_shed(struct session *s)
+{
+    size_t before = s->out.bytes;
+
+    lanes_clear(s);
+    if (s->out.bytes > before / 2)
+        fail(s, SESSION_FAILED, CLOSE_SLOW);
+    else
+        weigh(s);
 }
 
 struct buf *session_writer(struct session *s)
@@ -188,6 +212,7 @@ void session_flush(struct session *s)
     } else if (outq_empty(&s->out)) {
         s->behind = 0;
     }
+    if (s->behind || s->laggard.weight) weigh(s);
     if (!outq_empty(&s->out)) flush_again(&w->flush, &s->flush);
     session_progress(s);
 }
@@ -334,6 +359,7 @@ static struct session *session_new(struct session_worker *w, struct transport *t
     memcpy(s->peer, name.p, name.n);
     outq_init(&s->out);
     flush_node_init(&s->flush);
+    laggard_init(&s->laggard);
     timer_init(&s->timer, on_timer);
     list_init(&s->ending);
     list_init(&s->subscriptions);

@@ -1,9 +1,11 @@
 #include <stdlib.h>
 
+#include "base/ceiling.h"
 #include "base/clock.h"
 #include "base/mem.h"
 #include "session/inside.h"
 
+#define SHED_TURN 64        /* sessions that may go in one turn */
 #define SETTLE_BYTES 65536u /* of the inbox, dealt with before the posters are told */
 
 struct session_worker *session_worker_new(const struct session_worker_spec *spec)
@@ -20,6 +22,7 @@ struct session_worker *session_worker_new(const struct session_worker_spec *spec
     map_init(&w->names);
     map_init(&w->errands);
     map_init(&w->lanes);
+    laggards_init(&w->laggards);
     list_init(&w->sessions);
     list_init(&w->ending);
     request_parser_init(&w->parser);
@@ -90,6 +93,22 @@ static void settle(struct session_worker *w, size_t bytes)
         worker_tell(w, i, mail_leave_new(MAIL_DRAINED, w->spec.index, 0, false));
 }
 
+/* At the memory ceiling, and there is something that can go: nothing is added before it has. */
+static bool is_crammed(struct session_worker *w)
+{
+    return ceiling_is_set() && ceiling_over(w->now) && laggards_worst(&w->laggards);
+}
+
+static void shed(struct session_worker *w)
+{
+    struct laggard *n;
+
+    for (int i = 0; i < SHED_TURN && (n = laggards_worst(&w->laggards)); i++) {
+        if (!ceiling_over(w->now)) return;
+        session_shed(CONTAINER_OF(n, struct session, laggard));
+    }
+}
+
 /* Deals with what was taken, until it is done or the queues are full. */
 static void deal(struct session_worker *w)
 {
@@ -97,6 +116,10 @@ static void deal(struct session_worker *w)
 
     while (w->mail && !w->congested) {
         struct inbox_item *item = w->mail;
+        if (is_crammed(w)) {
+            w->congested = true;
+            break;
+        }
         w->mail = item->next;
         bytes += item->bytes;
         session_answer(w, item);
@@ -137,12 +160,13 @@ bool session_worker_turn(struct session_worker *w, unsigned slice)
     w->now = clock_ticks();
     for (unsigned i = 0; i < slice && (n = flush_next(&w->flush)); i++)
         session_flush(CONTAINER_OF(n, struct session, flush));
+    if (is_crammed(w)) shed(w);
     if (w->congested && !flush_waiting(&w->flush)) {
         w->congested = false;
         session_worker_inbox(w);
     }
     settle_sessions(w);
-    return flush_waiting(&w->flush) || w->mail;
+    return flush_waiting(&w->flush) || w->mail || is_crammed(w);
 }
 
 /* ---- going away ------------------------------------------------------------------------------ */

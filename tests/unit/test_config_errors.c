@@ -179,14 +179,18 @@ static void test_unsupported(void **state)
     struct fix f;
     fix_ok(&f,
            "{" M ",\"admin\":null,\"listen\":{\"address\":\"127.0.0.1:1\",\"tls\":null,"
-           "\"proxy_protocol\":false},\"limits\":{\"memory_bytes\":0}}",
+           "\"proxy_protocol\":false}}",
            NULL, NULL);
     fix_done(&f);
-    fix_ok(&f, "{" M "}", FIX_ARGS("--set", "admin=null", "--set", "limits.memory_bytes=0"), NULL);
+    fix_ok(&f, "{" M "}", FIX_ARGS("--set", "admin=null"), NULL);
     fix_done(&f);
-    fix_wrong("{" M "}", FIX_ARGS("--set", "limits.memory_bytes=1"), NULL,
-              "--set limits.memory_bytes: limits.memory_bytes: memory_bytes is not supported by "
-              "this version\n");
+    fix_wrong("{" M "}", FIX_ARGS("--set", "access.jwt={}"), NULL,
+              "--set access.jwt: access.jwt: jwt is not supported by this version\n");
+    fix_ok(&f, "{" M "}", FIX_ARGS("--set", "limits.memory_bytes=33554432"), NULL);
+    fix_done(&f);
+    fix_wrong("{" M "}", FIX_ARGS("--set", "limits.memory_bytes=33554431"), NULL,
+              "--set limits.memory_bytes: limits.memory_bytes: 33554431 is less than the process "
+              "needs by itself: 0 (no ceiling), or at least 33554432\n");
 }
 
 static void test_listen(void **state)

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <cmocka.h>
 
+#include "base/ceiling.h"
 #include "base/clock.h"
 #include "session_rig.h"
 
@@ -266,6 +267,62 @@ static void test_unsubscribe_with_a_gap(void **state)
     wire_expect_none(&wire);
 }
 
+/* ---- at the memory ceiling --------------------------------------------------------------------- */
+
+static uint64_t resident;
+
+static uint64_t pretend(void)
+{
+    return resident;
+}
+
+/* Who is the most behind goes first: messages where that is enough, else the connection. */
+static void test_memory_ceiling(void **state)
+{
+    struct wire loses, goes, stays;
+    (void)state;
+
+    wire_gone(&rig, &wire);
+    rig_done(&rig);
+    rig_init(&rig);
+    rig_start(&rig);
+    ceiling_pretend(pretend);
+    ceiling_set(100 << 20);
+    wire_open(&rig, &loses);
+    wire_open(&rig, &goes);
+    wire_open(&rig, &stays);
+    wire_send(&rig, &loses, "{\"type\":\"subscribe\",\"channel\":\"plain.a\"}");
+    rig_subscribed(&rig, rig_number(&rig, 1, MAIL_SUBSCRIBE), 50);
+    wire_send(&rig, &goes, "{\"type\":\"subscribe\",\"channel\":\"log.a\"}");
+    rig_subscribed(&rig, rig_number(&rig, 0, MAIL_SUBSCRIBE), 51);
+    wire_send(&rig, &stays, "{\"type\":\"subscribe\",\"channel\":\"log.b\"}");
+    rig_subscribed(&rig, rig_number(&rig, 0, MAIL_SUBSCRIBE), 52);
+    loses.result = goes.result = stays.result = TRANSPORT_CHOKED;
+    resident = 50 << 20;
+    for (int i = 0; i < 1000; i++) {
+        post("plain.a", 50, NULL, i);
+        if (i < 500) post("log.a", 51, "0/1", i);
+        if (i < 20) post("log.b", 52, "0/1", i);
+    }
+    assert_int_equal(goes.code, 0);
+    clock_advance(1000);
+    resident = 200 << 20;
+    rig_turn(&rig);
+    assert_int_equal(goes.code, CLOSE_SLOW);
+    assert_int_equal(loses.code, 0);
+    assert_int_equal(stays.code, 0); /* not worth it */
+    ceiling_set(0);
+    ceiling_pretend(NULL);
+    loses.result = TRANSPORT_OK;
+    session_writable(loses.session);
+    rig_turn(&rig);
+    assert_non_null(strstr(loses.frames[2], "\"lost\":999}"));
+    wire_gone(&rig, &loses);
+    wire_gone(&rig, &goes);
+    wire_gone(&rig, &stays);
+    wire_open(&rig, &wire);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -278,6 +335,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_by_age, setup, teardown),
         cmocka_unit_test_setup_teardown(test_what_is_below_counts, setup, teardown),
         cmocka_unit_test_setup_teardown(test_unsubscribe_with_a_gap, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_memory_ceiling, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
