@@ -92,12 +92,14 @@ static void lose(struct lane *l, const struct frame *f)
 
 /* ---- losing ---------------------------------------------------------------------------------- */
 
-static void drop(struct session *s, struct outq_entry *e)
+static void drop(struct session *s, struct outq_place p, const struct outq_entry *e)
 {
     struct lane *l = lane_find(s->w, outq_lane(e->tag));
-    struct slip *slip = outq_drop(&s->out, e, !l->marked);
+    struct slip *slip = outq_drop(&s->out, p);
 
+    if (l->marked) outq_erase(&s->out, l->mark);
     l->marked = true;
+    l->mark = p;
     lose(l, slip->frame);
     slip_unref(slip);
 }
@@ -107,11 +109,12 @@ bool lanes_make_room(struct session *s, size_t n)
     struct session_worker *w = s->w;
     struct outq_limits limits = session_limits(s);
     struct outq_entry *e;
+    struct outq_place p;
 
-    while ((e = outq_oldest_lossy(&s->out)) &&
+    while ((e = outq_oldest_lossy(&s->out, &p)) &&
            (s->out.capped + n > limits.bytes ||
             (limits.ms > 0 && (uint32_t)w->now - e->at > limits.ms)))
-        drop(s, e);
+        drop(s, p, e);
     return outq_judge(&s->out, n, w->now, limits) == OUTQ_OK;
 }
 
@@ -119,7 +122,7 @@ void lane_refuse(struct session *s, uint32_t number, const struct frame *f)
 {
     struct lane *l = lane_find(s->w, number);
 
-    if (!l->marked) outq_push_gap(&s->out, l->number, s->w->now);
+    if (!l->marked) l->mark = outq_push_gap(&s->out, l->number, s->w->now);
     l->marked = true;
     lose(l, f);
 }
@@ -127,9 +130,10 @@ void lane_refuse(struct session *s, uint32_t number, const struct frame *f)
 void lanes_clear(struct session *s)
 {
     struct outq_entry *e;
+    struct outq_place p;
 
-    while ((e = outq_oldest_lossy(&s->out)))
-        drop(s, e);
+    while ((e = outq_oldest_lossy(&s->out, &p)))
+        drop(s, p, e);
 }
 
 /* ---- telling --------------------------------------------------------------------------------- */

@@ -1,7 +1,7 @@
 /* A lane: what a subscription with the policy `drop` has lost, and the `gap` that tells it.
  *
  * While such a client is too slow, the oldest of its droppable messages leave its queue
- * (session/outq.h). In the place of the first that goes stands the mark of a gap; it becomes a
+ * (session/outq.h). In the place of the last that went stands the mark of a gap; it becomes a
  * frame just before it is written, and covers all that its lane has lost by then: each loss is told
  * before the next message of the channel, and many losses are one frame.
  *
@@ -20,11 +20,12 @@ struct lane {
     uint32_t skip; /* of a message frame, what stands before its position */
     struct subscription *sub;
     const struct wsbus_backend *backend; /* NULL: no log */
-    bool marked;                         /* a gap is in the queue */
-    bool many;                           /* partitions */
-    uint64_t lost;                       /* messages, not told yet */
-    struct wsbus_cursor *served;         /* with `many` */
-    struct wsbus_cursor *after, *until;  /* of what is lost, in the partitions that lost some */
+    bool marked;                         /* a gap is in the queue, at `mark` */
+    struct outq_place mark;
+    bool many;                          /* partitions */
+    uint64_t lost;                      /* messages, not told yet */
+    struct wsbus_cursor *served;        /* with `many` */
+    struct wsbus_cursor *after, *until; /* of what is lost, in the partitions that lost some */
 };
 
 /* For a subscription that is new; `backend` NULL: no log. */

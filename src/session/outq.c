@@ -5,9 +5,11 @@
 #include "base/ceiling.h"
 #include "base/mem.h"
 
-/* With their head a power of two, which is what allocators like. */
-#define BLOCK_FIRST 15u
-#define BLOCK_NEXT 63u
+/* With their head about a power of two, which is what allocators like. */
+#define BLOCK_FIRST 14u
+#define BLOCK_NEXT 62u
+#define MEMORY_LEAST 4096u /* of the blocks is no matter, */
+#define MEMORY_TIMES 4u    /* and beyond that, so many times what may wait */
 
 void outq_init(struct outq *q)
 {
@@ -24,9 +26,9 @@ static struct outq_entry *entry(struct outq *q, struct outq_place p)
     return p.block ? &p.block->entries[p.i] : &q->own[p.i];
 }
 
-static bool same(struct outq_place a, struct outq_place b)
+static bool is_nothing(const struct outq_entry *e)
 {
-    return a.block == b.block && a.i == b.i;
+    return !e->slip && outq_kind(e->tag) != OUTQ_GAP;
 }
 
 /* ---- blocks ---------------------------------------------------------------------------------- */
@@ -35,8 +37,7 @@ static struct outq_block *block_new(struct outq *q, uint32_t size)
 {
     struct outq_block *b = mem_alloc(block_bytes(size));
 
-    b->next = NULL;
-    b->size = size;
+    *b = (struct outq_block){.size = size};
     q->memory += block_bytes(size);
     ceiling_count((ptrdiff_t)block_bytes(size));
     return b;
@@ -49,34 +50,63 @@ static void block_free(struct outq *q, struct outq_block *b)
     free(b);
 }
 
-/* The entries of `own` move to its front, or to the first block where there is no room in front;
- * all others stay where they are. */
+/* Entries of `own` move to the first block; those of blocks stay where they are. */
 static void leave_own(struct outq *q)
 {
-    struct outq_block *b = q->head.i > 0 ? NULL : block_new(q, BLOCK_FIRST);
-    struct outq_entry *to = b ? b->entries : q->own;
+    struct outq_block *b = block_new(q, BLOCK_FIRST);
     uint32_t n = q->tail.i - q->head.i;
 
     for (uint32_t i = 0; i < n; i++)
-        to[i] = q->own[q->head.i + i];
-    q->lossy = (struct outq_place){b, q->lossy.i - q->head.i};
+        b->entries[i] = q->own[q->head.i + i];
+    b->live = n;
+    q->lossy = (struct outq_place){b, q->lossy.i > q->head.i ? q->lossy.i - q->head.i : 0};
     q->head = (struct outq_place){b, 0};
     q->tail = (struct outq_place){b, n};
+}
+
+/* Nothing in it waits, and it is not the last. */
+static void block_unlink(struct outq *q, struct outq_block *b)
+{
+    struct outq_place next = {b->next, 0};
+
+    if (b->prev) b->prev->next = b->next;
+    b->next->prev = b->prev;
+    if (q->head.block == b) q->head = next;
+    if (q->lossy.block == b) q->lossy = next;
+    block_free(q, b);
+}
+
+static void block_append(struct outq *q)
+{
+    struct outq_block *last = q->tail.block, *b = block_new(q, BLOCK_NEXT);
+
+    last->next = b;
+    b->prev = last;
+    q->tail = (struct outq_place){b, 0};
+    if (last->live == 0) block_unlink(q, last);
 }
 
 /* Room for one entry behind the last. */
 static struct outq_entry *append(struct outq *q)
 {
-    struct outq_block *b = q->tail.block;
-
-    if (!b && q->tail.i == OUTQ_OWN) {
+    if (!q->tail.block) {
+        if (q->tail.i < OUTQ_OWN) {
+            q->count++;
+            return &q->own[q->tail.i++];
+        }
+        if (q->head.i > 0) { /* one has gone: there is room in front */
+            q->own[0] = q->own[1];
+            q->head.i = q->lossy.i = 0;
+            q->tail.i = q->count++;
+            return &q->own[q->tail.i++];
+        }
         leave_own(q);
-    } else if (b && q->tail.i == b->size) {
-        b->next = block_new(q, BLOCK_NEXT);
-        q->tail = (struct outq_place){b->next, 0};
+    } else if (q->tail.i == q->tail.block->size) {
+        block_append(q);
     }
     q->count++;
-    return entry(q, (struct outq_place){q->tail.block, q->tail.i++});
+    q->tail.block->live++;
+    return &q->tail.block->entries[q->tail.i++];
 }
 
 /* The place after this one, which is not the last. */
@@ -99,30 +129,16 @@ static void rest(struct outq *q)
     q->head = q->tail = q->lossy = (struct outq_place){NULL, 0};
 }
 
-static void advance(struct outq *q)
+/* The entry at p is nothing now. */
+static void vanish(struct outq *q, struct outq_place p)
 {
-    struct outq_block *old = q->head.block;
-    bool first;
-
     if (--q->count == 0) {
         rest(q);
         return;
     }
-    first = same(q->lossy, q->head);
-    q->head = after(q->head);
-    if (first) q->lossy = q->head;
-    if (old && old != q->head.block) block_free(q, old);
-}
-
-static bool is_nothing(const struct outq_entry *e)
-{
-    return !e->slip && outq_kind(e->tag) != OUTQ_GAP;
-}
-
-static void skip_nothing(struct outq *q)
-{
-    while (q->count > 0 && is_nothing(entry(q, q->head)))
-        advance(q);
+    if (p.block && --p.block->live == 0 && p.block != q->tail.block) block_unlink(q, p.block);
+    while (is_nothing(entry(q, q->head)))
+        q->head = after(q->head);
 }
 
 void outq_clear(struct outq *q)
@@ -145,6 +161,7 @@ enum outq_verdict outq_judge(const struct outq *q, size_t n, uint64_t now,
 
     if (q->bytes == 0) return OUTQ_OK;
     if (q->capped + n > limits.bytes) return OUTQ_SLOW;
+    if (q->memory > MEMORY_LEAST + MEMORY_TIMES * limits.bytes) return OUTQ_SLOW;
     head = q->head.block ? &q->head.block->entries[q->head.i] : &q->own[q->head.i];
     if (limits.ms == 0 || !head->slip) return OUTQ_OK;
     return (uint32_t)now - head->at > limits.ms ? OUTQ_SLOW : OUTQ_OK;
@@ -162,10 +179,12 @@ void outq_push(struct outq *q, struct slip *slip, uint32_t tag, uint64_t now)
     if (kind == OUTQ_LOSSY) q->lossy_count++;
 }
 
-void outq_push_gap(struct outq *q, uint32_t lane, uint64_t now)
+struct outq_place outq_push_gap(struct outq *q, uint32_t lane, uint64_t now)
 {
+    if (!q->tail.block) leave_own(q);
     *append(q) = (struct outq_entry){NULL, (uint32_t)now, outq_tag(OUTQ_GAP, lane)};
     q->gaps++;
+    return (struct outq_place){q->tail.block, q->tail.i - 1};
 }
 
 const struct frame *outq_head(const struct outq *q)
@@ -194,41 +213,64 @@ struct slip *outq_take(struct outq *q)
     struct slip *slip = e->slip;
 
     uncount(q, e);
-    advance(q);
-    if (q->count > 0 && !entry(q, q->head)->slip) skip_nothing(q);
+    e->slip = NULL;
+    e->tag = OUTQ_CAPPED;
+    vanish(q, q->head);
     return slip;
 }
 
 /* ---- what may be lost ------------------------------------------------------------------------ */
 
-struct outq_entry *outq_oldest_lossy(struct outq *q)
+static bool before(struct outq_place a, struct outq_place b)
+{
+    return a.block == b.block && a.i < b.i;
+}
+
+struct outq_entry *outq_oldest_lossy(struct outq *q, struct outq_place *ret)
 {
     struct outq_entry *e;
 
     if (q->lossy_count == 0) return NULL;
+    if (!q->tail.block) leave_own(q);
+    if (before(q->lossy, q->head)) q->lossy = q->head;
     for (e = entry(q, q->lossy); !e->slip || outq_kind(e->tag) != OUTQ_LOSSY;
          e = entry(q, q->lossy))
         q->lossy = after(q->lossy);
+    *ret = q->lossy;
     return e;
 }
 
-struct slip *outq_drop(struct outq *q, struct outq_entry *e, bool gap)
+struct slip *outq_drop(struct outq *q, struct outq_place p)
 {
+    struct outq_entry *e = entry(q, p);
     struct slip *slip = e->slip;
 
     uncount(q, e);
     e->slip = NULL;
-    e->tag = gap ? outq_tag(OUTQ_GAP, outq_lane(e->tag)) : OUTQ_CAPPED;
-    q->gaps += gap;
-    skip_nothing(q);
+    e->tag = outq_tag(OUTQ_GAP, outq_lane(e->tag));
+    q->gaps++;
     return slip;
+}
+
+void outq_erase(struct outq *q, struct outq_place p)
+{
+    entry(q, p)->tag = OUTQ_CAPPED;
+    q->gaps--;
+    vanish(q, p);
 }
 
 struct outq_entry *outq_next(struct outq *q, struct outq_walk *w)
 {
+    struct outq_entry *e;
+
     if (w->seen == q->count) return NULL;
-    w->at = w->seen++ == 0 ? q->head : after(w->at);
-    return entry(q, w->at);
+    do {
+        w->at = w->begun ? after(w->at) : q->head;
+        w->begun = true;
+        e = entry(q, w->at);
+    } while (is_nothing(e));
+    w->seen++;
+    return e;
 }
 
 void outq_fill(struct outq *q, struct outq_entry *e, struct slip *slip)

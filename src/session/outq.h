@@ -7,8 +7,8 @@
  *
  * Lossy frames may be taken out again, oldest first, to make room. What is left in the place of one
  * is nothing, or the mark of a gap, which becomes a frame before it is written (session/lane.h).
- * Entries lie in blocks that are made and freed as the queue moves: nothing is ever copied, and a
- * queue that has been long gives its memory back. */
+ * Entries lie in blocks. A block is freed when nothing in it waits any more, in the middle of the
+ * queue too: behind a frame that a client never takes, others may come and be dropped for ever. */
 #ifndef SESSION_OUTQ_H
 #define SESSION_OUTQ_H
 
@@ -57,8 +57,8 @@ struct outq_entry {
 };
 
 struct outq_block {
-    struct outq_block *next;
-    uint32_t size;
+    struct outq_block *next, *prev;
+    uint32_t size, live; /* entries; those that are not nothing */
     struct outq_entry entries[];
 };
 
@@ -73,7 +73,7 @@ struct outq_place {
 struct outq {
     struct outq_place head, tail; /* the oldest entry; behind the newest */
     struct outq_place lossy;      /* no lossy entry is older */
-    uint32_t count;               /* entries, empty ones too */
+    uint32_t count;               /* entries that are not nothing */
     uint32_t lossy_count, gaps;
     size_t bytes;                    /* all that waits */
     size_t capped;                   /* the part of it that counts against the cap */
@@ -89,21 +89,24 @@ enum outq_verdict outq_judge(const struct outq *q, size_t n, uint64_t now,
                              struct outq_limits limits);
 /* Takes a reference of its own, without any limit. */
 void outq_push(struct outq *q, struct slip *slip, uint32_t tag, uint64_t now);
-/* A gap at the end of the queue. */
-void outq_push_gap(struct outq *q, uint32_t lane, uint64_t now);
+/* A gap at the end of the queue: where it is. */
+struct outq_place outq_push_gap(struct outq *q, uint32_t lane, uint64_t now);
 /* The frame at the head; NULL: the queue is empty, or a gap is there. */
 const struct frame *outq_head(const struct outq *q);
 /* Takes that frame out; the caller has the reference then. */
 struct slip *outq_take(struct outq *q);
 
-/* The oldest lossy entry, or NULL. */
-struct outq_entry *outq_oldest_lossy(struct outq *q);
-/* Takes that entry's slip out, for the caller; a gap of its lane is left if `gap`. */
-struct slip *outq_drop(struct outq *q, struct outq_entry *e, bool gap);
+/* The oldest lossy entry and its place, or NULL. */
+struct outq_entry *outq_oldest_lossy(struct outq *q, struct outq_place *ret);
+/* Takes its slip out, for the caller; a gap of its lane is left. Places of gaps stay valid. */
+struct slip *outq_drop(struct outq *q, struct outq_place p);
+/* The gap at this place goes too. */
+void outq_erase(struct outq *q, struct outq_place p);
 /* Walks over all entries, oldest first: begin with {0}; NULL at the end. */
 struct outq_walk {
     struct outq_place at;
     uint32_t seen;
+    bool begun;
 };
 struct outq_entry *outq_next(struct outq *q, struct outq_walk *w);
 /* A gap becomes a frame (takes a reference of its own); a lossy entry is one no longer. */
