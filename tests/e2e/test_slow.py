@@ -7,10 +7,12 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from client import Client, split
 from conftest import Start
 from raw import Raw
-from server import config
+from server import SANITIZER, config
 
 Connect = Callable[..., Client]
 
@@ -155,3 +157,49 @@ def test_resume_after_slow(start: Start, connect: Connect) -> None:
         got += values([again.next("message")])
     assert got == list(range(100)) and split(cursor[0])
     writer.quiet()
+
+
+# ---- the memory of the process
+
+
+@pytest.mark.skipif(bool(SANITIZER), reason="a sanitizer's memory is not the daemon's")
+def test_memory_ceiling(start: Start, connect: Connect) -> None:
+    """Those go first who are the most behind; the others lose nothing."""
+    ceiling = 48 << 20
+    special = start(
+        config(
+            buses={"m": {"type": "memory", "history": 10}},
+            replay={"ring_messages": 10},
+            limits={"memory_bytes": ceiling, "queue_bytes": 1 << 30, "send_buffer": 16384},
+        )
+    )
+    writer, healthy = connect(special), connect(special)
+    healthy.subscribe("plain.a")
+    drops, goes, stays = stalled = [
+        Raw(special.port, receive_buffer=4096).upgrade() for _ in range(3)
+    ]
+    try:
+        subscribed(drops, "plain.a", policy="drop")
+        subscribed(goes, "plain.a")
+        subscribed(stays, "plain.b")
+        for i in range(8):
+            writer.publish("plain.b", text=f"{i:04}" + "x" * 10_000)
+        sent, code = 800, 0
+        for i in range(sent):
+            writer.publish("plain.a", text=f"{i:04}" + "x" * 60_000)
+            assert healthy.next("message")["text"][:4] == f"{i:04}"
+            if i % 20 == 0:
+                assert special.rss() < ceiling * 1.1
+            if not code and "event=memory_ceiling" in special.log():
+                code = goes.close_code()
+        assert code == 4000
+        frames = until_pong(drops)
+        got = values(frames)
+        lost = sum(f["lost"] for f in frames if f["type"] == "gap")
+        assert got == sorted(set(got)) and got[-1] == sent - 1 and len(got) + lost == sent
+        assert values(until_pong(stays)) == list(range(8))
+        healthy.quiet()
+        connect(special).quiet()  # newcomers are welcome
+    finally:
+        for raw in stalled:
+            raw.sock.close()
