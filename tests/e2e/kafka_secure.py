@@ -11,7 +11,8 @@ from confluent_kafka.admin import (
 )
 
 from certificates import Authority
-from kafka_server import ANSWER, KafkaServer, free_port
+from kafka_server import ANSWER, KafkaServer
+from ports import free_port
 
 # A listener for each way in, by name; "wrong" shows a certificate of another machine, "mutual" wants
 # one of the client. The plain listener, for the tests' own client, lets everybody do everything.
