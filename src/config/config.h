@@ -66,7 +66,13 @@ struct config {
 
     struct {
         uint64_t message_bytes, frame_bytes;
+        uint64_t header_bytes; /* of a request over HTTP */
+        uint64_t fragments;    /* of one message; 0: any number, likewise below */
         uint64_t connections, subscriptions, history;
+        uint64_t channel_bytes; /* of a channel's name */
+        /* of one connection */
+        uint64_t frames_per_second, bytes_per_second;
+        uint64_t publishes_per_second, subscribes_per_second;
         uint64_t queue_bytes, queue_ms; /* a client's send queue: bytes, age of its head */
         uint64_t inbox_bytes;           /* between two threads */
         uint64_t handshake_ms;

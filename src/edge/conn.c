@@ -46,6 +46,11 @@ static void peer_name(int fd, char *out, size_t size)
 
 /* ---- life ----------------------------------------------------------------------------------- */
 
+static void count(const struct conn *c, enum counter which)
+{
+    counter_add(session_worker_counters(c->edge->sessions), which, 1);
+}
+
 static const char *awaited(const struct conn *c)
 {
     if (c->state == CONN_HTTP) return "handshake";
@@ -59,6 +64,7 @@ static void deadline_passed(struct timer *t)
         timer_set(&c->edge->wheel, t, clock_ticks() + c->edge->config->limits.queue_ms);
         return;
     }
+    if (c->state == CONN_HTTP) count(c, COUNTER_LIMIT_HANDSHAKE_MS);
     log_debug(log_event("timeout"), log_s("peer", c->peer), log_s("waiting_for", awaited(c)));
     conn_kill(c);
 }
@@ -118,6 +124,7 @@ void conn_established(struct conn *c)
 {
     timer_stop(&c->edge->wheel, &c->deadline);
     c->state = CONN_OPEN;
+    count(c, COUNTER_HANDSHAKES);
     if (!c->raw) {
         c->session = session_open(c->edge->sessions, &c->transport, c->peer);
         return;
@@ -165,6 +172,18 @@ static void take_message(struct conn *c, struct span text)
         refuse_message(c, CLOSE_NOT_UTF8);
 }
 
+/* libwebsockets hands over parts of frames: one that is not the last of its message has ended. */
+static int take_piece(struct conn *c)
+{
+    uint64_t most = c->edge->config->limits.fragments;
+    if (lws_remaining_packet_payload(c->wsi) > 0) return 0;
+    if (++c->fragments < most || most == 0) return 0;
+    c->refused = true;
+    buf_free(&c->rx);
+    session_fragments(c->session);
+    return 0;
+}
+
 int conn_receive(struct conn *c, const char *p, size_t n)
 {
     if (c->state != CONN_OPEN || c->refused) return 0; /* read and forgotten */
@@ -180,7 +199,8 @@ int conn_receive(struct conn *c, const char *p, size_t n)
         return 0;
     }
     buf_append(&c->rx, p, n);
-    if (!last) return 0;
+    if (!last) return take_piece(c);
+    c->fragments = 0;
     struct buf whole = c->rx;
     buf_init(&c->rx, whole.max);
     take_message(c, buf_view(&whole));

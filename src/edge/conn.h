@@ -41,6 +41,7 @@ struct conn {
     struct timer deadline;   /* of the handshake or the answer, later of the close */
     struct response response;
     struct buf rx;      /* pieces of a message that is not complete yet */
+    uint64_t fragments; /* frames that these came in */
     const char *reason; /* of a close that we began, constant */
     uint32_t last;      /* bytes of the last write */
     enum conn_state state;

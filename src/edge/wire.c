@@ -100,7 +100,7 @@ int wire_open(struct wire *w, uv_loop_t *loop, struct edge *edge, char *err, siz
         .pcontext = &w->context,
         .user = w,
         .pt_serv_buf_size = WIRE_TX_PACKET,
-        .max_http_header_data = 16384,
+        .max_http_header_data = (unsigned short)edge->config->limits.header_bytes,
         .timeout_secs = NEVER_S,
         .keepalive_timeout = NEVER_S,
         .retry_and_idle_policy = &no_pings,

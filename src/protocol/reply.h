@@ -61,7 +61,7 @@ struct reply_error {
     enum error_code code;
     struct span message;  /* p NULL: error_default() */
     uint64_t retry_after; /* ms; 0: left out */
-    const char *limit;    /* the option, with ERR_LIMIT; NULL: left out */
+    const char *limit;    /* the option, with ERR_LIMIT and ERR_RATE_LIMITED; NULL: left out */
 };
 void reply_error(struct buf *out, const struct reply_error *e);
 

@@ -112,6 +112,7 @@ static void on_live(struct session_worker *w, struct mail_frame *m)
     if (!g) return;
     g->busy = true;
     message = message_is(frame_payload(m->slip.frame));
+    if (message) counter_add(&w->counters, COUNTER_MESSAGES_OUT, g->count);
     for (uint32_t i = 0; i < g->count; i++) {
         struct subscription *sub = CONTAINER_OF(g->list[i], struct subscription, member);
         uint32_t tag = message ? sub->tag : OUTQ_CAPPED;
@@ -134,6 +135,7 @@ static void on_frame(struct session_worker *w, struct mail_frame *m)
     struct raw_way way = {OUTQ_CAPPED, NULL};
 
     if (!sub || (sub->state != SUB_REPLAY && sub->state != SUB_LIVE)) return;
+    counter_add(&w->counters, COUNTER_MESSAGES_OUT, message_is(frame_payload(m->slip.frame)));
     if (sub->state == SUB_REPLAY) way = (struct raw_way){OUTQ_PACED, &w->flush.replays};
     if (sub->session->raw) {
         struct raw_form form = {.kind = RAW_UNREAD};

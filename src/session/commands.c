@@ -7,6 +7,21 @@
 #include "session/lane.h"
 #include "session/subscription.h"
 
+static void refuse_with(struct session *s, const struct request *r, const struct reply_error *e)
+{
+    struct subscription *before = NULL;
+
+    if (r->type == REQUEST_SUBSCRIBE || r->type == REQUEST_UNSUBSCRIBE)
+        before = subscription_awaited(s, r->channel);
+    if (!before) {
+        session_error(s, e);
+        return;
+    }
+    reply_error(session_writer(s), e);
+    subscription_hold(before, session_slip(s));
+    session_count_error(s, e->code);
+}
+
 /* Always false, so that a check can end with it. */
 static bool refuse(struct session *s, const struct request *r, enum error_code code,
                    const char *message)
@@ -17,18 +32,39 @@ static bool refuse(struct session *s, const struct request *r, enum error_code c
         .code = code,
         .message = message ? span_str(message) : span_of(NULL, 0),
     };
-    struct subscription *before = NULL;
 
-    if (code == ERR_LIMIT) e.limit = "limits.subscriptions";
-    if (r->type == REQUEST_SUBSCRIBE || r->type == REQUEST_UNSUBSCRIBE)
-        before = subscription_awaited(s, r->channel);
-    if (!before) {
-        session_error(s, &e);
+    if (code == ERR_TOO_LARGE) counter_add(&s->w->counters, COUNTER_LIMIT_MESSAGE_BYTES, 1);
+    refuse_with(s, r, &e);
+    return false;
+}
+
+static bool refuse_limit(struct session *s, const struct request *r, const char *option,
+                         enum counter which)
+{
+    struct reply_error e = {.id = r->id, .channel = r->channel, .code = ERR_LIMIT, .limit = option};
+
+    counter_add(&s->w->counters, which, 1);
+    refuse_with(s, r, &e);
+    return false;
+}
+
+/* Is there one left of what a second has of this? */
+static bool afford(struct session *s, const struct request *r, enum budget_kind kind)
+{
+    struct session_worker *w = s->w;
+    bool publishes = kind == BUDGET_PUBLISHES;
+    enum counter which = publishes ? COUNTER_LIMIT_PUBLISHES : COUNTER_LIMIT_SUBSCRIBES;
+    struct reply_error e = {.id = r->id, .channel = r->channel, .code = ERR_RATE_LIMITED};
+
+    if (budget_take(&s->budget, &w->rates, kind, 1, w->now)) return true;
+    e.retry_after = budget_wait(&s->budget, &w->rates, kind, 1, w->now);
+    e.limit = publishes ? "limits.publishes_per_second" : "limits.subscribes_per_second";
+    if (s->raw) { /* which cannot be told of one message that is lost */
+        session_limit(s, e.limit, which);
         return false;
     }
-    reply_error(session_writer(s), &e);
-    subscription_hold(before, session_slip(s));
-    session_count_error(s, code);
+    counter_add(&w->counters, which, 1);
+    refuse_with(s, r, &e);
     return false;
 }
 
@@ -36,7 +72,10 @@ static bool find_route(struct session *s, const struct request *r, enum access_r
                        struct route *ret)
 {
     struct session_worker *w = s->w;
+    uint64_t longest = w->spec.config->limits.channel_bytes;
 
+    if (longest > 0 && r->channel.n > longest)
+        return refuse_limit(s, r, "limits.channel_bytes", COUNTER_LIMIT_CHANNEL_BYTES);
     if (!route_find(w->spec.routes, r->channel, &w->topic, ret))
         return refuse(s, r, ERR_UNKNOWN_CHANNEL, NULL);
     if (!access_channel(w->spec.access, right, r->channel))
@@ -114,7 +153,7 @@ static void subscribe(struct session *s, const struct request *r)
         return;
     }
     if (s->subscribed >= limit) {
-        refuse(s, r, ERR_LIMIT, NULL);
+        refuse_limit(s, r, "limits.subscriptions", COUNTER_LIMIT_SUBSCRIPTIONS);
         return;
     }
     /* Those that wait for the bus to let them go have a cap too. */
@@ -229,7 +268,10 @@ static void publish(struct session *s, const struct request *r)
     e = errand_new(s, ERRAND_PUBLISH, r->channel, r->id);
     m->worker = s->w->spec.index;
     m->id = e->number;
-    if (worker_post(s->w, route.rule->bus, &m->item)) return;
+    if (worker_post(s->w, route.rule->bus, &m->item)) {
+        counter_add(&s->w->counters, COUNTER_PUBLISHES, 1);
+        return;
+    }
     errand_free(e);
     mail_free(&m->item);
     refuse(s, r, ERR_BUSY, NULL);
@@ -247,10 +289,16 @@ static void pong(struct session *s, const struct request *r)
 void session_request(struct session *s, const struct request *r)
 {
     switch (r->type) {
-    case REQUEST_SUBSCRIBE: subscribe(s, r); break;
+    case REQUEST_SUBSCRIBE:
+        if (afford(s, r, BUDGET_SUBSCRIBES)) subscribe(s, r);
+        break;
     case REQUEST_UNSUBSCRIBE: unsubscribe(s, r); break;
-    case REQUEST_PUBLISH: publish(s, r); break;
-    case REQUEST_HISTORY: history(s, r); break;
+    case REQUEST_PUBLISH:
+        if (afford(s, r, BUDGET_PUBLISHES)) publish(s, r);
+        break;
+    case REQUEST_HISTORY:
+        if (afford(s, r, BUDGET_SUBSCRIBES)) history(s, r);
+        break;
     case REQUEST_PING: pong(s, r); break;
     case REQUEST_AUTH: refuse(s, r, ERR_UNSUPPORTED, "No login is configured."); break;
     case REQUEST_UNKNOWN: break; /* the parser refuses it */

@@ -108,6 +108,8 @@ enum transport_result flush_write(struct flush *f, struct outq *q, struct transp
     size_t n = 0;
 
     if (!next || frame->len + next->len > FLUSH_GATHER) {
+        f->bytes += frame->len;
+        f->frames++;
         result = t->ops->write(t, frame->bytes, frame->len);
         slip_unref(slip);
         return result;
@@ -115,10 +117,12 @@ enum transport_result flush_write(struct flush *f, struct outq *q, struct transp
     for (;;) {
         memcpy(f->gather + n, slip->frame->bytes, slip->frame->len);
         n += slip->frame->len;
+        f->frames++;
         slip_unref(slip);
         next = outq_head(q);
         if (!next || n + next->len > FLUSH_GATHER) break;
         slip = outq_take(q);
     }
+    f->bytes += n;
     return t->ops->write(t, f->gather, n);
 }

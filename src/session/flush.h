@@ -10,6 +10,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/list.h"
 #include "hub/fanout.h"
@@ -31,6 +32,7 @@ struct flush {
     struct fan_group control, replays; /* the worker's own lists; never in the fan-out table */
     unsigned passed;                   /* turns that replays have let others have */
     unsigned char *gather;
+    uint64_t bytes, frames; /* written; whoever counts them takes them away */
 };
 
 void flush_init(struct flush *f, struct fanout *fanout);

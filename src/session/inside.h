@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 #include "base/buf.h"
+#include "base/counters.h"
 #include "base/list.h"
 #include "base/map.h"
 #include "base/timers.h"
@@ -23,6 +24,7 @@
 #include "hub/mail.h"
 #include "protocol/reply.h"
 #include "protocol/request.h"
+#include "session/budget.h"
 #include "session/flush.h"
 #include "session/laggards.h"
 #include "session/outq.h"
@@ -42,6 +44,8 @@ struct session_worker {
     unsigned bus_count;
     uint64_t now; /* clock_ticks() of this entry from outside */
     struct outq_limits limits;
+    struct budget_rates rates;
+    struct counters counters;
 
     struct fanout fanout;
     struct flush flush;
@@ -97,7 +101,10 @@ struct session {
     uint32_t histories_count;
     uint32_t errors; /* since errors_from */
     uint64_t errors_from;
-    uint64_t alive; /* ticks of the last sign of life */
+    uint64_t counted; /* of `out`, in COUNTER_QUEUE_BYTES */
+    struct budget budget;
+    const char *limit; /* what it is closed for with CLOSE_LIMIT, constant; or NULL */
+    uint64_t alive;    /* ticks of the last sign of life */
     uint64_t ping_due;
     struct timer timer; /* OPEN: ping or its deadline; DRAINING, CLOSING: the end of it */
     struct list node, ending;
@@ -123,6 +130,8 @@ struct slip *session_slip(struct session *s); /* what was written, to be queued 
 /* Replies with an error and counts it, if it is one that the client could have avoided. */
 void session_error(struct session *s, const struct reply_error *e);
 void session_count_error(struct session *s, enum error_code code);
+/* Counts `which` and closes with CLOSE_LIMIT, naming the option. */
+void session_limit(struct session *s, const char *option, enum counter which);
 /* Does it still take part (its queue takes frames)? */
 bool session_live(const struct session *s);
 bool session_room(const struct session *s); /* a quarter of the queue at most is in use */

@@ -25,10 +25,18 @@ static void end_later(struct session *s)
     if (list_empty(&s->ending)) list_append(&s->w->ending, &s->ending);
 }
 
+/* What has changed since the last time. */
+static void count_queue(struct session *s)
+{
+    counter_add(&s->w->counters, COUNTER_QUEUE_BYTES, s->out.bytes - s->counted);
+    s->counted = s->out.bytes;
+}
+
 static void empty_queue(struct session *s)
 {
     outq_clear(&s->out);
     laggard_drop(&s->laggard);
+    count_queue(s);
 }
 
 static void let_go(struct session *s)
@@ -38,6 +46,12 @@ static void let_go(struct session *s)
     errands_forget(s);
     flush_drop(&s->w->flush, &s->flush);
     timer_stop(s->w->spec.timers, &s->timer);
+}
+
+static const char *reason(const struct session *s)
+{
+    const char *why = s->limit ? s->limit : raw_reason(s);
+    return why ? why : close_reason(s->code);
 }
 
 /* Nothing here frees what a caller may still hold: that waits for session_settle(). */
@@ -58,10 +72,7 @@ static void enter(struct session *s, enum session_state next)
         end_later(s);
         return;
     case SESSION_CLOSED:
-        if (s->t) {
-            const char *why = raw_reason(s);
-            s->t->ops->close(s->t, s->code, why ? why : close_reason(s->code));
-        }
+        if (s->t) s->t->ops->close(s->t, s->code, reason(s));
         let_go(s);
         return;
     case SESSION_GONE:
@@ -78,7 +89,7 @@ static void fail(struct session *s, enum session_state next, enum close_code cod
     if (s->state >= next) return;
     s->code = (uint16_t)code;
     log_debug(log_event("session_closing"), log_s("peer", s->peer), log_i("code", code),
-              log_s("reason", close_reason(code)));
+              log_s("reason", reason(s)));
     enter(s, next);
 }
 
@@ -132,6 +143,7 @@ static bool squeeze(struct session *s, const struct frame *f, uint32_t tag)
     }
     if (lanes_make_room(s, f->len)) return true;
     if (outq_kind(tag) != OUTQ_LOSSY) {
+        counter_add(&s->w->counters, COUNTER_LIMIT_QUEUE, 1);
         fail(s, SESSION_FAILED, CLOSE_SLOW);
         return false;
     }
@@ -153,7 +165,10 @@ void session_push(struct session *s, struct slip *slip, uint32_t tag, struct fan
             return;
     }
     outq_push(&s->out, slip, tag, w->now);
-    if (s->behind) weigh(s);
+    if (s->behind) {
+        weigh(s);
+        count_queue(s);
+    }
     flush_mark(&w->flush, &s->flush, group);
 }
 
@@ -205,6 +220,7 @@ void session_flush(struct session *s)
         enter(s, SESSION_CLOSED);
         return;
     }
+    count_queue(s);
     s->flush.choked = result == TRANSPORT_CHOKED;
     if (s->flush.choked) {
         s->below = s->t->ops->waiting(s->t);
@@ -254,12 +270,24 @@ void session_count_error(struct session *s, enum error_code code)
 {
     uint64_t now = s->w->now;
 
+    counter_add(&s->w->counters, COUNTER_ERRORS, 1);
+    if (code == ERR_BUSY) counter_add(&s->w->counters, COUNTER_REQUESTS_BUSY, 1);
     if (!is_its_own(code)) return;
     if (s->errors == 0 || now - s->errors_from >= SESSION_ERRORS_MS) {
         s->errors = 0;
         s->errors_from = now;
     }
-    if (++s->errors >= s->w->spec.config->limits.errors) fail(s, SESSION_CLOSING, CLOSE_ERRORS);
+    if (++s->errors < s->w->spec.config->limits.errors || s->state >= SESSION_CLOSING) return;
+    counter_add(&s->w->counters, COUNTER_LIMIT_ERRORS, 1);
+    fail(s, SESSION_CLOSING, CLOSE_ERRORS);
+}
+
+void session_limit(struct session *s, const char *option, enum counter which)
+{
+    if (s->state >= SESSION_CLOSING) return;
+    counter_add(&s->w->counters, which, 1);
+    s->limit = option;
+    fail(s, SESSION_CLOSING, CLOSE_LIMIT);
 }
 
 /* ---- time ------------------------------------------------------------------------------------ */
@@ -297,6 +325,7 @@ static void ping(struct session *s)
     struct session_worker *w = s->w;
 
     if (w->now - s->alive >= silence_allowed(s)) {
+        counter_add(&w->counters, COUNTER_LIMIT_PONG_MS, 1);
         fail(s, SESSION_FAILED, CLOSE_NO_PONG);
         return;
     }
@@ -410,9 +439,17 @@ struct session *session_open_raw(struct session_worker *w, struct transport *t, 
 
 void session_text(struct session *s, struct span text)
 {
-    s->w->now = s->alive = clock_ticks();
+    struct session_worker *w = s->w;
+
+    w->now = s->alive = clock_ticks();
     if (s->state > SESSION_DRAINING) return;
-    if (s->raw)
+    counter_add(&w->counters, COUNTER_FRAMES_IN, 1);
+    counter_add(&w->counters, COUNTER_BYTES_IN, text.n);
+    if (!budget_take(&s->budget, &w->rates, BUDGET_FRAMES, 1, w->now))
+        session_limit(s, "limits.frames_per_second", COUNTER_LIMIT_FRAMES);
+    else if (!budget_take(&s->budget, &w->rates, BUDGET_BYTES, text.n, w->now))
+        session_limit(s, "limits.bytes_per_second", COUNTER_LIMIT_BYTES);
+    else if (s->raw)
         raw_message(s, text);
     else
         session_command(s, text);
@@ -444,7 +481,14 @@ void session_goaway(struct session *s, uint64_t retry_after, uint64_t due)
 void session_fail(struct session *s, enum close_code code)
 {
     s->w->now = clock_ticks();
+    if (code == CLOSE_TOO_BIG) counter_add(&s->w->counters, COUNTER_LIMIT_FRAME_BYTES, 1);
     fail(s, SESSION_CLOSING, code);
+}
+
+void session_fragments(struct session *s)
+{
+    s->w->now = clock_ticks();
+    session_limit(s, "limits.fragments", COUNTER_LIMIT_FRAGMENTS);
 }
 
 void session_gone(struct session *s)

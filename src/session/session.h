@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "access/access.h"
+#include "base/counters.h"
 #include "base/inbox.h"
 #include "base/span.h"
 #include "base/timers.h"
@@ -52,6 +53,8 @@ void session_worker_drain(struct session_worker *w, uint64_t window_ms);
 /* Close what is left, now: requests that are open are answered first. */
 void session_worker_finish(struct session_worker *w);
 uint64_t session_worker_count(const struct session_worker *w);
+/* What this worker counts: the thread's own, also for those who hold the sessions. */
+struct counters *session_worker_counters(struct session_worker *w);
 
 /* ---- a session ----------------------------------------------------------------------------- */
 
@@ -66,6 +69,8 @@ void session_writable(struct session *s);
 /* Close with this code: the peer broke a rule that the edge sees (binary frame, too big). What
  * was accepted before is still answered. */
 void session_fail(struct session *s, enum close_code code);
+/* The same for a message in more pieces than limits.fragments. */
+void session_fragments(struct session *s);
 /* The connection is gone; the transport is not touched any more. The session frees itself. */
 void session_gone(struct session *s);
 

@@ -48,6 +48,7 @@ struct subscription *subscription_new(struct session *s, unsigned bus, struct sp
     map_insert(&s->w->subscriptions, &sub->by_number, hash_u64(sub->number));
     map_insert(&s->w->names, &sub->by_name, name_hash(s, channel));
     s->subscribed++;
+    counter_add(&s->w->counters, COUNTER_SUBSCRIPTIONS, 1);
     return sub;
 }
 
@@ -160,6 +161,7 @@ static void enter(struct subscription *sub, enum subscription_state next, uint64
     case SUB_LEAVING:
         s->subscribed--;
         s->leaving++;
+        counter_sub(&s->w->counters, COUNTER_SUBSCRIPTIONS, 1);
         return;
     }
 }
@@ -197,10 +199,12 @@ void subscription_free(struct subscription *sub)
     map_remove(&s->w->subscriptions, &sub->by_number);
     map_remove(&s->w->names, &sub->by_name);
     list_del(&sub->node);
-    if (sub->state == SUB_LEAVING)
+    if (sub->state == SUB_LEAVING) {
         s->leaving--;
-    else
+    } else {
         s->subscribed--;
+        counter_sub(&s->w->counters, COUNTER_SUBSCRIPTIONS, 1);
+    }
     held_free(sub);
     free(sub->asked);
     free(sub->left);

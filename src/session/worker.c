@@ -15,6 +15,7 @@ struct session_worker *session_worker_new(const struct session_worker_spec *spec
     w->spec = *spec;
     w->limits = (struct outq_limits){(size_t)spec->config->limits.queue_bytes,
                                      spec->config->limits.queue_ms};
+    budget_rates_init(&w->rates, spec->config);
     w->now = clock_ticks();
     fanout_init(&w->fanout);
     flush_init(&w->flush, &w->fanout);
@@ -67,6 +68,11 @@ void session_worker_free(struct session_worker *w)
 uint64_t session_worker_count(const struct session_worker *w)
 {
     return w->count;
+}
+
+struct counters *session_worker_counters(struct session_worker *w)
+{
+    return &w->counters;
 }
 
 uint64_t worker_number(struct session_worker *w)
@@ -161,6 +167,9 @@ bool session_worker_turn(struct session_worker *w, unsigned slice)
     for (unsigned i = 0; i < slice && (n = flush_next(&w->flush)); i++)
         session_flush(CONTAINER_OF(n, struct session, flush));
     if (is_crammed(w)) shed(w);
+    counter_add(&w->counters, COUNTER_BYTES_OUT, w->flush.bytes);
+    counter_add(&w->counters, COUNTER_FRAMES_OUT, w->flush.frames);
+    w->flush.bytes = w->flush.frames = 0;
     if (w->congested && !flush_waiting(&w->flush)) {
         w->congested = false;
         session_worker_inbox(w);

@@ -1,0 +1,68 @@
+#include "base/counters.h"
+
+#define LIMIT_HELP "What was refused, closed or dropped because of a limit, by limit"
+#define LIMIT(label)                                                 \
+    {                                                                \
+        "limit_hits_total", "limit=\"limits." label "\"", LIMIT_HELP \
+    }
+#define HTTP(label)                                   \
+    {                                                 \
+        "http_answers_total", "status=\"" label "\"", \
+            "Answers over HTTP, by status "           \
+            "(101 is a handshake)"                    \
+    }
+#define GAP(label)                                    \
+    {                                                 \
+        "gaps_total", "reason=\"" label "\"",         \
+            "Gap frames, by reason; one that goes to" \
+            " all followers of a channel is one for"  \
+            " each worker"                            \
+    }
+
+const struct counter_row counter_rows[COUNTER_COUNT] = {
+    [COUNTER_ACCEPTED] = {"connections_accepted_total", NULL, "Connections that were accepted"},
+    [COUNTER_DROPPED_CONNECTIONS] = {"connections_dropped_total", NULL,
+                                     "Connections that were closed at once, without an answer"},
+    [COUNTER_HTTP_2XX] = HTTP("2xx"),
+    [COUNTER_HTTP_3XX] = HTTP("3xx"),
+    [COUNTER_HTTP_4XX] = HTTP("4xx"),
+    [COUNTER_HTTP_5XX] = HTTP("5xx"),
+    [COUNTER_HANDSHAKES] = {"handshakes_total", NULL, "Connections that became a WebSocket"},
+    [COUNTER_SUBSCRIPTIONS] = {"subscriptions", NULL, "Subscriptions of clients"},
+    [COUNTER_FRAMES_IN] = {"frames_in_total", NULL, "WebSocket messages of clients"},
+    [COUNTER_BYTES_IN] = {"bytes_in_total", NULL, "Bytes in WebSocket messages of clients"},
+    [COUNTER_PUBLISHES] = {"messages_in_total", NULL, "Messages of clients given to a bus"},
+    [COUNTER_MESSAGES_OUT] = {"messages_out_total", NULL,
+                              "Messages of channels queued for clients (without pages of history)"},
+    [COUNTER_FRAMES_OUT] = {"frames_out_total", NULL, "WebSocket frames written to clients"},
+    [COUNTER_BYTES_OUT] = {"bytes_out_total", NULL, "Bytes of frames written to clients"},
+    [COUNTER_QUEUE_BYTES] = {"queue_bytes", NULL, "Bytes that wait for clients"},
+    [COUNTER_ERRORS] = {"errors_total", NULL, "Error frames to clients"},
+    [COUNTER_REQUESTS_BUSY] = {"requests_busy_total", NULL,
+                               "Requests refused with busy: a queue was full"},
+    [COUNTER_BUS_MESSAGES] = {"bus_messages_total", NULL, "Messages that came from a bus"},
+    [COUNTER_FEEDS] = {"bus_feeds", NULL, "Topics that are followed on a bus"},
+    [COUNTER_FOLLOWERS] = {"bus_followers", NULL, "Subscriptions that a bus serves"},
+    [COUNTER_GAPS_SLOW] = GAP("slow"),
+    [COUNTER_GAPS_BUS] = GAP("bus"),
+    [COUNTER_GAPS_EXPIRED] = GAP("expired"),
+    [COUNTER_GAPS_LIMIT] = GAP("limit"),
+    [COUNTER_GAPS_OTHER] = GAP("other"),
+    [COUNTER_LIMIT_CONNECTIONS] = LIMIT("connections"),
+    [COUNTER_LIMIT_ADDRESS_CONNECTIONS] = LIMIT("address_connections"),
+    [COUNTER_LIMIT_HANDSHAKES] = LIMIT("handshakes"),
+    [COUNTER_LIMIT_ADDRESS_HANDSHAKES] = LIMIT("address_handshakes"),
+    [COUNTER_LIMIT_HANDSHAKE_MS] = LIMIT("handshake_ms"),
+    [COUNTER_LIMIT_FRAME_BYTES] = LIMIT("frame_bytes"),
+    [COUNTER_LIMIT_FRAGMENTS] = LIMIT("fragments"),
+    [COUNTER_LIMIT_MESSAGE_BYTES] = LIMIT("message_bytes"),
+    [COUNTER_LIMIT_FRAMES] = LIMIT("frames"),
+    [COUNTER_LIMIT_BYTES] = LIMIT("bytes"),
+    [COUNTER_LIMIT_PUBLISHES] = LIMIT("publishes"),
+    [COUNTER_LIMIT_SUBSCRIBES] = LIMIT("subscribes"),
+    [COUNTER_LIMIT_SUBSCRIPTIONS] = LIMIT("subscriptions"),
+    [COUNTER_LIMIT_CHANNEL_BYTES] = LIMIT("channel_bytes"),
+    [COUNTER_LIMIT_ERRORS] = LIMIT("errors"),
+    [COUNTER_LIMIT_QUEUE] = LIMIT("queue_bytes"),
+    [COUNTER_LIMIT_PONG_MS] = LIMIT("pong_ms"),
+};

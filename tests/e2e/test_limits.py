@@ -1,0 +1,118 @@
+"""Limits: each says which one it was, and holds for who goes beyond it alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import pytest
+
+from client import Client
+from raw import CLOSE, CONT, TEXT, Raw, encode, wait_for
+from server import Server, config
+
+Start = Callable[..., Server]
+
+
+def publish(number: int, channel: str = "plain.x") -> str:
+    return json.dumps({"type": "publish", "id": number, "channel": channel, "data": number})
+
+
+def close_of(raw: Raw) -> tuple[int, str]:
+    while True:
+        opcode, payload = raw.read_frame()
+        if opcode == CLOSE:
+            return int.from_bytes(payload[:2], "big"), payload[2:].decode()
+
+
+def test_publishes(start: Start) -> None:
+    server = start(config(), "--set", "limits.publishes_per_second=2")
+    with Client(server.url) as c, Client(server.url) as other:
+        replies = [c.call("publish", channel="plain.x", data=i) for i in range(14)]
+        good = [r for r in replies if r["type"] == "published"]
+        bad = [r for r in replies if r["type"] == "error"]
+        assert 10 <= len(good) < 14 and good == replies[: len(good)]
+        for frame in bad:
+            assert frame["code"] == "rate_limited" and frame["retry"] is True
+            assert frame["limit"] == "limits.publishes_per_second"
+            assert 1 <= frame["retry_after"] <= 1000
+        assert other.call("publish", channel="plain.x", data=1)["type"] == "published"
+        wait_for(lambda: c.call("publish", channel="plain.x", data=1)["type"] == "published")
+        c.subscribe("plain.x")  # other things have budgets of their own
+
+
+def test_subscribes(start: Start) -> None:
+    server = start(config(), "--set", "limits.subscribes_per_second=1")
+    with Client(server.url) as c:
+        for i in range(4):
+            c.subscribe(f"plain.{i}")
+        c.history("plain.x")
+        frame = c.refused("rate_limited", type="subscribe", channel="plain.more")
+        assert frame["limit"] == "limits.subscribes_per_second"
+        assert frame["channel"] == "plain.more"
+        c.refused("rate_limited", type="history", channel="plain.more")
+        c.unsubscribe("plain.0")  # always possible
+        assert c.call("publish", channel="plain.x", data=1)["type"] == "published"
+
+
+@pytest.mark.parametrize(
+    ("option", "count", "size"),
+    [("frames_per_second", 80, 1), ("bytes_per_second", 80, 8000)],
+)
+def test_frames_and_bytes(start: Start, option: str, count: int, size: int) -> None:
+    limit = 10 if option == "frames_per_second" else 10000
+    server = start(config(), "--set", f"limits.{option}={limit}")
+    with Raw(server.port) as raw:
+        raw.upgrade()
+        text = json.dumps({"type": "ping", "pad": "x" * size}).encode()
+        raw.send(encode(TEXT, text) * count)
+        assert close_of(raw) == (4502, f"limits.{option}")
+    with Client(server.url) as c:
+        c.quiet()
+
+
+def test_fragments(start: Start) -> None:
+    server = start(config(), "--set", "limits.fragments=4")
+    whole = b'{"type":"ping","id":1}'
+    with Raw(server.port) as raw:
+        raw.upgrade()
+        for _ in range(2):  # the count begins anew with each message
+            raw.frame(TEXT, whole[:5], fin=False)
+            raw.frame(CONT, whole[5:9], fin=False)
+            raw.frame(CONT, whole[9:12], fin=False)
+            raw.frame(CONT, whole[12:])
+            assert raw.json() == {"type": "pong", "id": 1}
+        raw.frame(TEXT, whole[:5], fin=False)
+        for at in range(5, 8):
+            raw.frame(CONT, whole[at : at + 1], fin=False)
+        assert close_of(raw) == (4502, "limits.fragments")
+
+
+def test_large_frame_is_one_fragment(start: Start) -> None:
+    """libwebsockets hands it over in many pieces."""
+    server = start(config(), "--set", "limits.fragments=2")
+    with Raw(server.port) as raw:
+        raw.upgrade()
+        text = json.dumps({"type": "ping", "id": 7, "pad": "x" * 60000}).encode()
+        raw.frame(TEXT, text[:50000], fin=False)
+        raw.frame(CONT, text[50000:])
+        assert raw.json() == {"type": "pong", "id": 7}
+
+
+def test_channel_bytes(start: Start) -> None:
+    server = start(config(), "--set", "limits.channel_bytes=10")
+    with Client(server.url) as c:
+        c.subscribe("plain.1234")
+        for kind in ("subscribe", "publish", "history"):
+            frame = c.refused("limit", type=kind, channel="plain.12345", data=1)
+            assert frame["limit"] == "limits.channel_bytes"
+
+
+def test_header_bytes(start: Start) -> None:
+    server = start(config(), "--set", "limits.header_bytes=2048")
+    head = f"GET /livez HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\n"
+    with Raw(server.port) as raw:
+        assert raw.request((head + "Cookie: " + "y" * 1000 + "\r\n\r\n").encode()).status == 200
+    with Raw(server.port) as raw:
+        raw.send((head + "Cookie: " + "y" * 4000 + "\r\n\r\n").encode())
+        assert raw.closed()
