@@ -19,9 +19,11 @@
 #include "base/mem.h"
 #include "bus/registry.h"
 #include "config/config.h"
+#include "edge/addresses.h"
 #include "edge/admission.h"
 #include "edge/folder.h"
 #include "edge/listen.h"
+#include "edge/trust.h"
 #include "edge/worker.h"
 #include "hub/hub.h"
 #include "hub/route.h"
@@ -42,6 +44,8 @@ struct program {
     struct route_table *routes;
     struct access *access;
     struct admission admission;
+    struct addresses *addresses;
+    struct trust *trust;
     int root;                   /* the folder web.root; -1: none */
     struct listener *listeners; /* those of the first worker, of the second, ... */
     size_t listener_count;
@@ -97,7 +101,7 @@ static unsigned core_count(void)
 static void count_connections(struct program *p)
 {
     uint64_t wanted = p->config.limits.connections;
-    uint64_t limit = admission_init(&p->admission, wanted);
+    uint64_t limit = admission_init(&p->admission, wanted, p->config.limits.handshakes_per_second);
     if (limit < wanted)
         log_warn(log_event("connections_limited"), log_i("limit", limit),
                  log_i("configured", wanted),
@@ -117,6 +121,8 @@ static int make_workers(struct program *p, unsigned count, char *err, size_t err
             .routes = p->routes,
             .access = p->access,
             .admission = &p->admission,
+            .addresses = p->addresses,
+            .trust = p->trust,
             .root = p->root,
             .listeners = p->listeners + i * p->config.listen_count,
             .listener_count = p->config.listen_count,
@@ -143,6 +149,9 @@ static int start(struct program *p, unsigned workers)
     if (listen_open(&p->config, workers, &p->listeners, err, sizeof(err)) < 0) return cannot(err);
     p->listener_count = workers * p->config.listen_count;
     ceiling_set(p->config.limits.memory_bytes);
+    p->trust = trust_new(&p->config);
+    p->addresses = addresses_new((struct addresses_limits){
+        p->config.limits.address_connections, p->config.limits.address_handshakes_per_second});
     count_connections(p); /* before libwebsockets sizes its tables */
     if (make_workers(p, workers, err, sizeof(err)) < 0) return cannot(err);
     p->hub = hub_start(&p->config, p->inboxes, p->worker_count, err, sizeof(err));
@@ -249,6 +258,8 @@ static void stop(struct program *p, uint64_t deadline_ms)
     if (p->hub) hub_free(p->hub);
     if (p->listeners) listen_close(p->listeners, p->listener_count);
     if (p->root >= 0) close(p->root);
+    addresses_free(p->addresses);
+    trust_free(p->trust);
     if (p->access) access_free(p->access);
     if (p->routes) route_free(p->routes);
     free(p->workers);

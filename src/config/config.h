@@ -17,11 +17,12 @@
 #include "base/log.h"
 
 struct config_listen {
-    const char *text; /* as given, for log lines */
-    const char *host; /* "127.0.0.1", "::1"; NULL: a unix socket */
-    const char *path; /* of the unix socket */
-    uint16_t port;    /* 0: any */
-    bool loopback;    /* a loopback address, or a unix socket */
+    const char *text;    /* as given, for log lines */
+    const char *host;    /* "127.0.0.1", "::1"; NULL: a unix socket */
+    const char *path;    /* of the unix socket */
+    uint16_t port;       /* 0: any */
+    bool loopback;       /* a loopback address, or a unix socket */
+    bool proxy_protocol; /* trusted proxies begin with a PROXY header */
 };
 
 struct config_bus {
@@ -50,7 +51,8 @@ struct config_patterns {
 struct config {
     struct config_listen *listen;
     size_t listen_count;
-    unsigned workers; /* as given, 0: one for each core */
+    struct config_patterns trusted_proxies; /* as base/address.h reads networks */
+    unsigned workers;                       /* as given, 0: one for each core */
 
     struct config_bus *buses;
     size_t bus_count;
@@ -70,6 +72,8 @@ struct config {
         uint64_t fragments;    /* of one message; 0: any number, likewise below */
         uint64_t connections, subscriptions, history;
         uint64_t channel_bytes; /* of a channel's name */
+        uint64_t address_connections;
+        uint64_t handshakes_per_second, address_handshakes_per_second;
         /* of one connection */
         uint64_t frames_per_second, bytes_per_second;
         uint64_t publishes_per_second, subscribes_per_second;

@@ -90,6 +90,14 @@ static bool read_address(struct load *l, const struct node *n, const char *text,
     return true;
 }
 
+static void check_proxies(struct load *l, const struct node *n)
+{
+    if (l->config->trusted_proxies.count > 0) return;
+    problem_add(&l->problems, n->at, "listen.proxy_protocol",
+                "needs \"trusted_proxies\": the addresses of those whose PROXY "
+                "header is believed, for instance [\"10.0.0.0/8\"]");
+}
+
 static void add_address(struct load *l, const struct node *n, const char *text)
 {
     struct config *c = l->config;
@@ -114,7 +122,7 @@ static void add_address(struct load *l, const struct node *n, const char *text)
 
 static void add_object(struct load *l, const struct node *n)
 {
-    struct wsbus_value values[1];
+    struct wsbus_value values[2];
     for (const struct node *m = n->child; m; m = m->next) {
         if (load_refused(l, "listen", m, "listen") || options_find(option_listen, m->name))
             continue;
@@ -124,7 +132,11 @@ static void add_object(struct load *l, const struct node *n)
     }
     load_rows(l, option_listen, n, "listen", values);
     const struct node *address = tree_member(n, "address");
+    size_t before = l->config->listen_count;
     if (address && values[0].string) add_address(l, address, values[0].string);
+    if (!values[1].boolean) return;
+    check_proxies(l, tree_member(n, "proxy_protocol"));
+    if (l->config->listen_count > before) l->config->listen[before].proxy_protocol = true;
 }
 
 static void add_entry(struct load *l, const struct node *n)

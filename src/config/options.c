@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/address.h"
 #include "base/pattern.h"
 #include "config/origin.h"
 
@@ -43,6 +44,12 @@ static int check_pattern(const char *text, char *err, size_t err_size)
     return p ? 0 : -1;
 }
 
+static int check_network(const char *text, char *err, size_t err_size)
+{
+    struct address_net net;
+    return address_net_parse(text, &net, err, err_size);
+}
+
 static int check_path(const char *text, char *err, size_t err_size)
 {
     if (*text) return 0;
@@ -66,6 +73,10 @@ const struct option_section option_sections[] = {
 const struct option_row option_rows[] = {
     {.section = "", .option = {"listen", WSBUS_LIST, "127.0.0.1:8080", 0, 0, NULL, 0,
         "Addresses to listen on: 127.0.0.1:8080, [::1]:8080, unix:/path; port 0 takes any"}},
+    {.section = "", .option = {"trusted_proxies", WSBUS_LIST, NULL, 0, 0, NULL, 0,
+        "Proxies whose word about a client's address is believed (X-Forwarded-For, PROXY protocol): "
+        "addresses and networks, 10.0.0.0/8, 2001:db8::1; unix: for all unix sockets"},
+     .land = LAND_LIST, .offset = AT(trusted_proxies), .check = check_network},
     {ROW_INT("", "workers", "0", 0, 256, "Worker threads; 0: one for each core"),
      .land = LAND_UNSIGNED, .offset = AT(workers)},
     ROW_MS(bus_wait, "5000", DAY_MS, "Time that subscribe and history wait for a bus, in ms"),
@@ -92,6 +103,12 @@ const struct option_row option_rows[] = {
     ROW_U64(limits, fragments, "1024", 0, GIB,
             "WebSocket frames that one message may come in; 0: any number"),
     ROW_U64(limits, connections, "100000", 1, 10000000, "Connections of the process"),
+    ROW_U64(limits, address_connections, "1000", 0, 10000000,
+            "Connections from one address (IPv6: from one /64), not of this machine; 0: any number"),
+    ROW_U64(limits, handshakes_per_second, "10000", 0, 10000000,
+            "New connections of the process in a second; 0: any number"),
+    ROW_U64(limits, address_handshakes_per_second, "100", 0, 10000000,
+            "New connections from one address (IPv6: /64) in a second, not of this machine; 0: any number"),
     ROW_U64(limits, subscriptions, "256", 1, 100000, "Subscriptions of one connection"),
     ROW_U64(limits, channel_bytes, "255", 1, 255, "Name of a channel, in bytes"),
     ROW_U64(limits, frames_per_second, "10000", 0, GIB,
@@ -156,6 +173,8 @@ const struct option_row option_rows[] = {
 const struct wsbus_option option_listen[] = {
     {"address", WSBUS_STRING, NULL, 0, 0, NULL, WSBUS_REQUIRED,
      "As in the short form: 127.0.0.1:8080, [::1]:8080, unix:/path"},
+    {"proxy_protocol", WSBUS_BOOL, "false", 0, 0, NULL, 0,
+     "Connections of trusted_proxies begin with a PROXY header, version 1 or 2"},
     {.name = NULL},
 };
 
@@ -188,7 +207,6 @@ const struct option_refusal option_refusals[] = {
     {"access", "jwt"},
     {"listen", "tls"},
     {"listen", "client_ca"},
-    {"listen", "proxy_protocol"},
     {"channels", "policy"},
     {NULL, NULL},
 };

@@ -76,8 +76,15 @@ static void print_section(cJSON *in, const struct config *c, const char *section
 static void print_listen(cJSON *root, const struct config *c)
 {
     cJSON *list = document_list(root, "listen");
-    for (size_t i = 0; i < c->listen_count; i++)
-        document_string(list, NULL, c->listen[i].text);
+    for (size_t i = 0; i < c->listen_count; i++) {
+        if (!c->listen[i].proxy_protocol) {
+            document_string(list, NULL, c->listen[i].text);
+            continue;
+        }
+        cJSON *entry = document_object(list, NULL);
+        document_string(entry, "address", c->listen[i].text);
+        document_bool(entry, "proxy_protocol", true);
+    }
 }
 
 static void print_access(cJSON *root, const struct config *c)

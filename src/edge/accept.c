@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "edge/edge.h"
+#include "edge/gate.h"
 
 #define BATCH 64 /* connections of one listener in one turn of the loop */
 #define PAUSE_MS 250
@@ -47,14 +48,26 @@ static void pause_all(struct acceptor *a, int why)
     timer_set(&a->wire->edge->wheel, &a->pause, now + PAUSE_MS);
 }
 
-static void take_in(struct accept_door *d, int fd)
+static void take_in(struct accept_door *d, int fd, const struct sockaddr *from)
 {
-    struct acceptor *a = d->acceptor;
-    switch (admission_enter(a->wire->edge->admission)) {
-    case ADMISSION_YES: wire_adopt(a->wire, fd, d->listener->loopback, ceiling_crowded()); break;
-    case ADMISSION_FULL: wire_adopt(a->wire, fd, d->listener->loopback, true); break;
-    case ADMISSION_NO: close(fd); break;
+    const struct edge *e = d->acceptor->wire->edge;
+    struct counters *counters = session_worker_counters(e->sessions);
+    struct arrival a = {.fd = fd, .listener = d->listener};
+    enum admission_verdict verdict = admission_enter(e->admission);
+    counter_add(counters, COUNTER_ACCEPTED, 1);
+    if (verdict != ADMISSION_YES) counter_add(counters, COUNTER_LIMIT_CONNECTIONS, 1);
+    if (verdict == ADMISSION_NO) {
+        counter_add(counters, COUNTER_DROPPED_CONNECTIONS, 1);
+        close(fd);
+        return;
     }
+    if (verdict == ADMISSION_FULL || ceiling_crowded()) a.refusal = ARRIVAL_FULL;
+    address_of(from, &a.peer);
+    a.proxied = trust_has(e->trust, &a.peer);
+    if (d->listener->proxy_protocol)
+        gate_enter(d->acceptor->wire, d->acceptor->loop, &d->acceptor->gates, &a);
+    else
+        arrival_take(d->acceptor->wire, &a);
 }
 
 static void on_ready(uv_poll_t *poll, int status, int events)
@@ -63,9 +76,14 @@ static void on_ready(uv_poll_t *poll, int status, int events)
     (void)status;
     (void)events;
     for (int i = 0; i < BATCH; i++) {
-        int fd = accept4(d->listener->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        struct sockaddr_storage from = {.ss_family = AF_UNSPEC};
+        socklen_t len = sizeof(from);
+        int fd =
+            accept4(d->listener->fd, (struct sockaddr *)&from, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {
-            take_in(d, fd);
+            /* Of a unix socket that is bound to no name there may be nothing but the family. */
+            if (d->listener->shared) from.ss_family = AF_UNIX;
+            take_in(d, fd, (const struct sockaddr *)&from);
             continue;
         }
         switch (errno) {
@@ -84,6 +102,8 @@ int acceptor_open(struct acceptor *a, struct wire *wire, uv_loop_t *loop,
 {
     memset(a, 0, sizeof(*a));
     a->wire = wire;
+    a->loop = loop;
+    list_init(&a->gates);
     timer_init(&a->pause, resume);
     a->doors = mem_zero((count ? count : 1) * sizeof(*a->doors));
     for (size_t i = 0; i < count; i++) {
@@ -104,6 +124,7 @@ void acceptor_close(struct acceptor *a)
 {
     if (!a->doors) return;
     timer_stop(&a->wire->edge->wheel, &a->pause);
+    gate_close(&a->gates);
     for (size_t i = 0; i < a->count; i++) {
         if (!a->doors[i].open) continue;
         a->doors[i].open = false;

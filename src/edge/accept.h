@@ -20,6 +20,8 @@ struct acceptor {
     struct wire *wire;
     struct accept_door *doors; /* one for each listener */
     size_t count;
+    uv_loop_t *loop;
+    struct list gates; /* edge/gate.h */
     struct timer pause;
     uint64_t quiet_until; /* no new complaint about a lack of descriptors before that */
 };

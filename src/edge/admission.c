@@ -3,15 +3,20 @@
 
 #include <sys/resource.h>
 
+#include "base/bucket.h"
+
 /* Listening sockets, loops, buses, the log, and those who come only to hear "503". */
 #define FILE_RESERVE (448 + ADMISSION_EXTRA)
 
 #define ANSWERS_LEAST 4
 
-uint64_t admission_init(struct admission *a, uint64_t wanted)
+uint64_t admission_init(struct admission *a, uint64_t wanted, uint64_t per_second)
 {
     atomic_init(&a->open, 0);
     atomic_init(&a->answers, 0);
+    atomic_init(&a->refusing, 0);
+    atomic_init(&a->full_at, 0);
+    a->cost = bucket_cost(per_second);
     atomic_init(&a->draining, false);
     a->limit = wanted;
     a->answer_limit = ADMISSION_ANSWERS;
@@ -43,6 +48,30 @@ enum admission_verdict admission_enter(struct admission *a)
 void admission_leave(struct admission *a)
 {
     atomic_fetch_sub(&a->open, 1);
+}
+
+bool admission_refuse(struct admission *a)
+{
+    if (atomic_fetch_add(&a->refusing, 1) < ADMISSION_EXTRA) return true;
+    atomic_fetch_sub(&a->refusing, 1);
+    return false;
+}
+
+void admission_refused(struct admission *a)
+{
+    atomic_fetch_sub(&a->refusing, 1);
+}
+
+bool admission_pace(struct admission *a, uint64_t now)
+{
+    uint64_t before, after;
+    if (a->cost == 0) return true;
+    before = atomic_load(&a->full_at);
+    do {
+        after = before;
+        if (!bucket_take(&after, a->cost, now * BUCKET_MS)) return false;
+    } while (!atomic_compare_exchange_weak(&a->full_at, &before, after));
+    return true;
 }
 
 bool admission_answer(struct admission *a)

@@ -24,17 +24,28 @@ enum admission_verdict {
 struct admission {
     atomic_uint_fast64_t open;
     atomic_uint_fast64_t answers;
+    atomic_uint_fast64_t refusing; /* below the limit, but only to be told no */
+    atomic_uint_fast64_t full_at;  /* of the bucket of new connections */
+    uint64_t cost;
     uint64_t limit, answer_limit;
     atomic_bool draining;
 };
 
 /* Raises or lowers the process's file limit to what `wanted` connections need (with a reserve for
  * everything else) and sets the limit to what the system allows. Returns that limit, at least 1. */
-uint64_t admission_init(struct admission *a, uint64_t wanted);
+uint64_t admission_init(struct admission *a, uint64_t wanted, uint64_t per_second);
 
 /* Every answer but ADMISSION_NO needs one admission_leave(). */
 enum admission_verdict admission_enter(struct admission *a);
 void admission_leave(struct admission *a);
+
+/* May one more of those be served that are told no for another reason? ADMISSION_EXTRA may at the
+ * same time; true needs one admission_refused(). */
+bool admission_refuse(struct admission *a);
+void admission_refused(struct admission *a);
+
+/* Is there one left of the new connections of this second? `now` in ms. */
+bool admission_pace(struct admission *a, uint64_t now);
 
 /* True needs one admission_answered(). */
 bool admission_answer(struct admission *a);

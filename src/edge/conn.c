@@ -1,11 +1,8 @@
 /* Connections. */
 #include "edge/conn.h"
 
-#include <arpa/inet.h>
 #include <libwebsockets.h>
 #include <linux/sockios.h>
-#include <netinet/in.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -23,25 +20,6 @@
 static struct conn *conn_of(struct transport *t)
 {
     return CONTAINER_OF(t, struct conn, transport);
-}
-
-static void peer_name(int fd, char *out, size_t size)
-{
-    struct sockaddr_storage a = {.ss_family = AF_UNSPEC};
-    socklen_t len = sizeof(a);
-    char host[INET6_ADDRSTRLEN] = "";
-    (void)getpeername(fd, (struct sockaddr *)&a, &len);
-    if (a.ss_family == AF_INET) {
-        const struct sockaddr_in *in = (const struct sockaddr_in *)&a;
-        inet_ntop(AF_INET, &in->sin_addr, host, sizeof(host));
-        snprintf(out, size, "%s:%u", host, (unsigned)ntohs(in->sin_port));
-    } else if (a.ss_family == AF_INET6) {
-        const struct sockaddr_in6 *in = (const struct sockaddr_in6 *)&a;
-        inet_ntop(AF_INET6, &in->sin6_addr, host, sizeof(host));
-        snprintf(out, size, "[%s]:%u", host, (unsigned)ntohs(in->sin6_port));
-    } else {
-        snprintf(out, size, "%s", a.ss_family == AF_UNIX ? "unix" : "gone");
-    }
 }
 
 /* ---- life ----------------------------------------------------------------------------------- */
@@ -76,16 +54,20 @@ static void conn_close(struct transport *t, enum close_code code, const char *re
 static const struct transport_ops conn_ops = {
     .write = conn_write, .waiting = conn_waiting, .close = conn_close};
 
-struct conn *conn_new(struct edge *edge, int fd, bool loopback, bool full)
+struct conn *conn_new(struct edge *edge, const struct arrival *a)
 {
     struct conn *c = mem_zero(sizeof(*c));
     c->transport.ops = &conn_ops;
     c->edge = edge;
-    c->loopback = loopback;
-    c->full = full;
+    c->loopback = a->listener->loopback;
+    c->proxied = a->proxied;
+    c->refusal = a->refusal;
+    c->refusing = a->refusal > ARRIVAL_FULL;
+    c->entry = a->entry;
+    c->address = a->peer;
     response_init(&c->response);
     buf_init(&c->rx, edge->config->limits.frame_bytes);
-    peer_name(fd, c->peer, sizeof(c->peer));
+    address_write(&c->address, c->peer);
     timer_init(&c->deadline, deadline_passed);
     timer_set(&edge->wheel, &c->deadline, clock_ticks() + edge->config->limits.handshake_ms);
     list_append(&edge->conns, &c->node);
@@ -101,9 +83,19 @@ void conn_free(struct conn *c)
     buf_free(&c->rx);
     raw_free(c->raw);
     response_done(&c->response);
+    addresses_leave(c->entry);
+    if (c->refusing) admission_refused(c->edge->admission);
     admission_leave(c->edge->admission);
     atomic_fetch_sub_explicit(&c->edge->count, 1, memory_order_relaxed);
     free(c);
+}
+
+void conn_forwarded(struct conn *c, const struct address *client)
+{
+    c->address = *client;
+    address_write(&c->address, c->peer);
+    if (c->refusal == ARRIVAL_WELCOME && !c->entry && !trust_has(c->edge->trust, client))
+        c->refusal = arrival_of_address(c->edge, &c->address, &c->entry);
 }
 
 void conn_kill(struct conn *c)

@@ -15,6 +15,7 @@
 #include "base/buf.h"
 #include "base/list.h"
 #include "base/timers.h"
+#include "edge/arrival.h"
 #include "edge/edge.h"
 #include "edge/response.h"
 #include "protocol/codes.h"
@@ -46,17 +47,23 @@ struct conn {
     uint32_t last;      /* bytes of the last write */
     enum conn_state state;
     enum close_code code; /* 0: none has been asked for */
-    bool loopback;        /* came in on a loopback listener */
-    bool full;            /* beyond the cap: no upgrade */
+    struct addresses_entry *entry;
+    enum arrival_refusal refusal; /* of an upgrade */
+    bool loopback;                /* came in on a loopback listener */
+    bool proxied;                 /* from a proxy that is trusted */
+    bool refusing;                /* has a place of admission_refuse() */
     bool choked;
     struct raw *raw; /* of a handshake for /raw, until the session has it */
     bool payloads;   /* it is one: messages are payloads, text or binary */
     bool refused;    /* the session has been told to fail: what comes in is forgotten */
-    char peer[56];
+    struct address address;
+    char peer[ADDRESS_TEXT_MAX]; /* the same, for log lines */
 };
 
-/* For a socket that was just accepted. */
-struct conn *conn_new(struct edge *edge, int fd, bool loopback, bool full);
+struct conn *conn_new(struct edge *edge, const struct arrival *a);
+/* Its request has said by which trusted proxy it came, and for whom. Sets the refusal if that
+ * address has too many connections. */
+void conn_forwarded(struct conn *c, const struct address *client);
 void conn_free(struct conn *c);
 void conn_kill(struct conn *c);
 

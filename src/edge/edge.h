@@ -9,7 +9,9 @@
 #include "base/list.h"
 #include "base/timers.h"
 #include "config/config.h"
+#include "edge/addresses.h"
 #include "edge/admission.h"
+#include "edge/trust.h"
 #include "hub/hub.h"
 #include "session/session.h"
 
@@ -20,6 +22,8 @@ struct edge {
     const struct config *config;
     const struct access *access;
     struct admission *admission;
+    struct addresses *addresses; /* one for all workers, as is */
+    const struct trust *trust;
     struct hub *hub;
     int root; /* the folder web.root, one for all workers; -1: none */
     struct session_worker *sessions;

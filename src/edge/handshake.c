@@ -17,6 +17,8 @@
  * makes it hang up. */
 #define LIST_MAX 128
 
+#define FORWARDED_MAX 2048 /* X-Forwarded-For */
+
 static const struct http_answer fine = {0, NULL, NULL};
 
 static struct http_answer bad(const char *text)
@@ -112,7 +114,21 @@ static bool take(struct lws *wsi, enum lws_token_indexes token, char *room, int 
     return true;
 }
 
-static struct http_answer check_access(const struct conn *c)
+/* Who is behind a proxy that is trusted, and may there be one more of them? */
+static struct http_answer forwarded(struct conn *c)
+{
+    char room[FORWARDED_MAX];
+    struct span header;
+    if (c->refusal == ARRIVAL_WELCOME && c->proxied) {
+        if (!take(c->wsi, WSI_TOKEN_X_FORWARDED_FOR, room, sizeof(room), &header))
+            return bad("X-Forwarded-For is too long.");
+        struct address client = trust_client(c->edge->trust, &c->address, header);
+        conn_forwarded(c, &client);
+    }
+    return c->refusal == ARRIVAL_WELCOME ? fine : *http_refusal(c);
+}
+
+static struct http_answer check_access(struct conn *c)
 {
     static const struct http_answer foreign = {
         403, NULL, "This Origin or Host may not connect (see access.origins)."};
@@ -124,8 +140,7 @@ static struct http_answer check_access(const struct conn *c)
     if (!access_origin(c->edge->access, o, h, c->loopback)) return foreign;
     if (atomic_load(&c->edge->admission->draining))
         return (struct http_answer){503, "Retry-After: 5\r\n", "This server is going down."};
-    if (c->full) return (struct http_answer){503, "Retry-After: 5\r\n", "This server is full."};
-    return fine;
+    return forwarded(c);
 }
 
 int handshake_check(struct conn *c)

@@ -63,10 +63,30 @@ int http_send_as(struct conn *c, const struct http_answer *a, const char *type)
                      head ? "" : a->text, head ? "" : "\n");
     if (n > 0 && (size_t)n < size)
         (void)lws_write(c->wsi, (unsigned char *)out, (size_t)n, LWS_WRITE_RAW);
+    if (a->status >= 200 && a->status < 600)
+        counter_add(session_worker_counters(c->edge->sessions),
+                    (enum counter)(COUNTER_HTTP_2XX + a->status / 100 - 2), 1);
     if (a->status >= 400)
         log_debug(log_event("refused"), log_s("peer", c->peer), log_i("status", a->status),
                   log_s("text", a->text));
     return -1;
+}
+
+const struct http_answer *http_refusal(const struct conn *c)
+{
+    static const struct http_answer answers[] = {
+        [ARRIVAL_FULL] = {503, "Retry-After: 5\r\n", "This server is full (limits.connections)."},
+        [ARRIVAL_RATE] =
+            {503, "Retry-After: 1\r\n",
+             "Too many new connections at this moment (limits.handshakes_per_second)."},
+        [ARRIVAL_ADDRESS_CONNECTIONS] = {429, "Retry-After: 5\r\n",
+                                         "Too many connections from this address "
+                                         "(limits.address_connections)."},
+        [ARRIVAL_ADDRESS_RATE] = {429, "Retry-After: 1\r\n",
+                                  "Too many new connections from this address "
+                                  "(limits.address_handshakes_per_second)."},
+    };
+    return &answers[c->refusal];
 }
 
 static bool ready(const struct edge *e)

@@ -16,6 +16,8 @@ struct http_answer {
 int http_send(struct conn *c, const struct http_answer *a);
 /* The same with a body of this media type. */
 int http_send_as(struct conn *c, const struct http_answer *a, const char *type);
+/* What a connection is told that is served only for that (c->refusal). */
+const struct http_answer *http_refusal(const struct conn *c);
 /* A request without an upgrade has come in. */
 int http_request(struct conn *c);
 /* What came in is not HTTP. */

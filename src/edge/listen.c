@@ -158,6 +158,7 @@ static int open_address(const struct opening *o, size_t i, char *err, size_t err
         struct listener *one = &o->list[w * o->config->listen_count + i];
         /* No page can rebind a name to a unix socket, and the proxy in front may pass any Host. */
         one->loopback = l->loopback && l->host;
+        one->proxy_protocol = l->proxy_protocol;
         one->shared = !l->host;
         if (l->host) {
             one->fd = open_tcp(&place, w == 0, o->config);

@@ -13,6 +13,7 @@
 struct listener {
     int fd;
     bool loopback;
+    bool proxy_protocol;
     bool shared;       /* unix socket: the same descriptor in every worker */
     char address[128]; /* as bound: "127.0.0.1:8080", "[::1]:8080", "unix:/path" */
 };

@@ -94,6 +94,7 @@ bool response_reserve(struct conn *c)
 int response_start(struct conn *c, struct span head, const struct response_body *body)
 {
     unsigned char piece[PIECE];
+    counter_add(session_worker_counters(c->edge->sessions), COUNTER_HTTP_2XX, 1);
     c->response.body = *body;
     c->state = CONN_SENDING;
     memcpy(piece, head.p, head.n);

@@ -136,13 +136,13 @@ bool wire_close(struct wire *w)
     return true;
 }
 
-void wire_adopt(struct wire *w, int fd, bool loopback, bool full)
+void wire_adopt(struct wire *w, const struct arrival *a)
 {
-    struct conn *c = conn_new(w->edge, fd, loopback, full);
+    struct conn *c = conn_new(w->edge, a);
     lws_adopt_desc_t desc = {
         .vh = w->vhost,
         .type = LWS_ADOPT_SOCKET | LWS_ADOPT_HTTP | LWS_ADOPT_ALLOW_SSL,
-        .fd = {.sockfd = fd},
+        .fd = {.sockfd = a->fd},
         .opaque = c,
     };
     w->adopted = false;

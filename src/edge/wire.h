@@ -10,6 +10,7 @@
 
 #include <uv.h>
 
+#include "edge/arrival.h"
 #include "edge/edge.h"
 
 #define WIRE_TX_PACKET 65536u /* what libwebsockets gives to one send() */
@@ -32,6 +33,6 @@ int wire_open(struct wire *w, uv_loop_t *loop, struct edge *edge, char *err, siz
  * nothing of it is left, then wire_close() is called again; true: it is all gone. */
 bool wire_close(struct wire *w);
 /* Makes a connection of an accepted socket, or closes it. */
-void wire_adopt(struct wire *w, int fd, bool loopback, bool full);
+void wire_adopt(struct wire *w, const struct arrival *a);
 
 #endif

@@ -186,6 +186,8 @@ static void open_edge(struct worker *w, const struct worker_spec *spec)
     w->edge.config = spec->config;
     w->edge.access = spec->access;
     w->edge.admission = spec->admission;
+    w->edge.addresses = spec->addresses;
+    w->edge.trust = spec->trust;
     w->edge.root = spec->root;
     list_init(&w->edge.conns);
     timers_init(&w->edge.wheel, clock_ticks());

@@ -12,8 +12,10 @@
 
 #include "access/access.h"
 #include "config/config.h"
+#include "edge/addresses.h"
 #include "edge/admission.h"
 #include "edge/listen.h"
+#include "edge/trust.h"
 #include "hub/hub.h"
 #include "hub/route.h"
 
@@ -24,8 +26,10 @@ struct worker_spec {
     const struct config *config;
     const struct route_table *routes;
     const struct access *access;
-    struct admission *admission;      /* one for all workers */
-    int root;                         /* the folder web.root, likewise; -1: none */
+    struct admission *admission; /* one for all workers, likewise the next three */
+    struct addresses *addresses;
+    const struct trust *trust;
+    int root;                         /* the folder web.root; -1: none */
     const struct listener *listeners; /* this worker's share, already listening */
     size_t listener_count;
 };

@@ -171,7 +171,7 @@ static void test_unsupported(void **state)
         {"{" M ",\"listen\":{\"address\":\"127.0.0.1:1\",\n\"client_ca\":\"x\"}}",
          "F:2:1: listen.client_ca: client_ca is not"},
         {"{" M ",\"listen\":{\"address\":\"127.0.0.1:1\",\n\"proxy_protocol\":true}}",
-         "F:2:1: listen.proxy_protocol: "},
+         "F:2:18: listen.proxy_protocol: needs \"trusted_proxies\""},
         {"{" M ",\"channels\":[{\"match\":\"a\",\"bus\":\"m\",\n\"policy\":\"drop\"}]}",
          "F:2:1: channels.0.policy: policy is not supported by this version\n"},
     };
