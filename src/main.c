@@ -49,6 +49,7 @@ struct program {
     int root;                   /* the folder web.root; -1: none */
     struct listener *listeners; /* those of the first worker, of the second, ... */
     size_t listener_count;
+    struct listener *admin; /* of the first worker; NULL: none */
     struct worker **workers;
     struct inbox **inboxes;
     unsigned worker_count; /* that exist */
@@ -126,12 +127,14 @@ static int make_workers(struct program *p, unsigned count, char *err, size_t err
             .root = p->root,
             .listeners = p->listeners + i * p->config.listen_count,
             .listener_count = p->config.listen_count,
+            .admin = i == 0 ? p->admin : NULL,
         };
         p->workers[i] = worker_new(&spec, err, err_size);
         if (!p->workers[i]) return -1;
         p->inboxes[i] = worker_inbox(p->workers[i]);
         p->worker_count = i + 1;
     }
+    worker_others(p->workers[0], p->workers, count);
     return 0;
 }
 
@@ -149,6 +152,7 @@ static int start(struct program *p, unsigned workers)
     if (listen_open(&p->config, workers, &p->listeners, err, sizeof(err)) < 0) return cannot(err);
     p->listener_count = workers * p->config.listen_count;
     ceiling_set(p->config.limits.memory_bytes);
+    if (listen_open_admin(&p->config, &p->admin, err, sizeof(err)) < 0) return cannot(err);
     p->trust = trust_new(&p->config);
     p->addresses = addresses_new((struct addresses_limits){
         p->config.limits.address_connections, p->config.limits.address_handshakes_per_second});
@@ -182,6 +186,7 @@ static void announce(const struct program *p)
     for (size_t i = 0; i < p->config.listen_count; i++)
         log_info(log_event("listening"), log_s("address", p->listeners[i].address),
                  log_i("workers", p->worker_count), log_s("version", WSBUS_VERSION));
+    if (p->admin) log_info(log_event("admin_listening"), log_s("address", p->admin->address));
     print_hint(p);
 }
 
@@ -257,6 +262,7 @@ static void stop(struct program *p, uint64_t deadline_ms)
         worker_free(p->workers[i]);
     if (p->hub) hub_free(p->hub);
     if (p->listeners) listen_close(p->listeners, p->listener_count);
+    if (p->admin) listen_close(p->admin, 1);
     if (p->root >= 0) close(p->root);
     addresses_free(p->addresses);
     trust_free(p->trust);

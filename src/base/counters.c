@@ -11,12 +11,9 @@
             "Answers over HTTP, by status "           \
             "(101 is a handshake)"                    \
     }
-#define GAP(label)                                    \
-    {                                                 \
-        "gaps_total", "reason=\"" label "\"",         \
-            "Gap frames, by reason; one that goes to" \
-            " all followers of a channel is one for"  \
-            " each worker"                            \
+#define GAP(label)                                                                \
+    {                                                                             \
+        "gaps_total", "reason=\"" label "\"", "Gap frames for clients, by reason" \
     }
 
 const struct counter_row counter_rows[COUNTER_COUNT] = {
@@ -28,6 +25,7 @@ const struct counter_row counter_rows[COUNTER_COUNT] = {
     [COUNTER_HTTP_4XX] = HTTP("4xx"),
     [COUNTER_HTTP_5XX] = HTTP("5xx"),
     [COUNTER_HANDSHAKES] = {"handshakes_total", NULL, "Connections that became a WebSocket"},
+    [COUNTER_SESSIONS] = {"sessions", NULL, "Open WebSockets"},
     [COUNTER_SUBSCRIPTIONS] = {"subscriptions", NULL, "Subscriptions of clients"},
     [COUNTER_FRAMES_IN] = {"frames_in_total", NULL, "WebSocket messages of clients"},
     [COUNTER_BYTES_IN] = {"bytes_in_total", NULL, "Bytes in WebSocket messages of clients"},
@@ -37,6 +35,8 @@ const struct counter_row counter_rows[COUNTER_COUNT] = {
     [COUNTER_FRAMES_OUT] = {"frames_out_total", NULL, "WebSocket frames written to clients"},
     [COUNTER_BYTES_OUT] = {"bytes_out_total", NULL, "Bytes of frames written to clients"},
     [COUNTER_QUEUE_BYTES] = {"queue_bytes", NULL, "Bytes that wait for clients"},
+    [COUNTER_DROPPED_SLOW] = {"messages_dropped_total", "reason=\"slow\"",
+                              "Messages that clients did not get, by reason (a gap tells them)"},
     [COUNTER_ERRORS] = {"errors_total", NULL, "Error frames to clients"},
     [COUNTER_REQUESTS_BUSY] = {"requests_busy_total", NULL,
                                "Requests refused with busy: a queue was full"},
@@ -50,16 +50,16 @@ const struct counter_row counter_rows[COUNTER_COUNT] = {
     [COUNTER_GAPS_OTHER] = GAP("other"),
     [COUNTER_LIMIT_CONNECTIONS] = LIMIT("connections"),
     [COUNTER_LIMIT_ADDRESS_CONNECTIONS] = LIMIT("address_connections"),
-    [COUNTER_LIMIT_HANDSHAKES] = LIMIT("handshakes"),
-    [COUNTER_LIMIT_ADDRESS_HANDSHAKES] = LIMIT("address_handshakes"),
+    [COUNTER_LIMIT_HANDSHAKES] = LIMIT("handshakes_per_second"),
+    [COUNTER_LIMIT_ADDRESS_HANDSHAKES] = LIMIT("address_handshakes_per_second"),
     [COUNTER_LIMIT_HANDSHAKE_MS] = LIMIT("handshake_ms"),
     [COUNTER_LIMIT_FRAME_BYTES] = LIMIT("frame_bytes"),
     [COUNTER_LIMIT_FRAGMENTS] = LIMIT("fragments"),
     [COUNTER_LIMIT_MESSAGE_BYTES] = LIMIT("message_bytes"),
-    [COUNTER_LIMIT_FRAMES] = LIMIT("frames"),
-    [COUNTER_LIMIT_BYTES] = LIMIT("bytes"),
-    [COUNTER_LIMIT_PUBLISHES] = LIMIT("publishes"),
-    [COUNTER_LIMIT_SUBSCRIBES] = LIMIT("subscribes"),
+    [COUNTER_LIMIT_FRAMES] = LIMIT("frames_per_second"),
+    [COUNTER_LIMIT_BYTES] = LIMIT("bytes_per_second"),
+    [COUNTER_LIMIT_PUBLISHES] = LIMIT("publishes_per_second"),
+    [COUNTER_LIMIT_SUBSCRIBES] = LIMIT("subscribes_per_second"),
     [COUNTER_LIMIT_SUBSCRIPTIONS] = LIMIT("subscriptions"),
     [COUNTER_LIMIT_CHANNEL_BYTES] = LIMIT("channel_bytes"),
     [COUNTER_LIMIT_ERRORS] = LIMIT("errors"),

@@ -21,6 +21,7 @@ enum counter {
     COUNTER_HTTP_5XX,
     COUNTER_HANDSHAKES, /* that became a WebSocket */
     /* session */
+    COUNTER_SESSIONS,      /* gauge */
     COUNTER_SUBSCRIPTIONS, /* gauge */
     COUNTER_FRAMES_IN,
     COUNTER_BYTES_IN,
@@ -29,6 +30,7 @@ enum counter {
     COUNTER_FRAMES_OUT,
     COUNTER_BYTES_OUT,
     COUNTER_QUEUE_BYTES, /* gauge */
+    COUNTER_DROPPED_SLOW,
     COUNTER_ERRORS,
     COUNTER_REQUESTS_BUSY,
     /* hub */

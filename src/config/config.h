@@ -51,6 +51,8 @@ struct config_patterns {
 struct config {
     struct config_listen *listen;
     size_t listen_count;
+    const char *admin_text;                 /* as given; NULL: none */
+    struct config_listen admin;             /* its address; text NULL: none */
     struct config_patterns trusted_proxies; /* as base/address.h reads networks */
     unsigned workers;                       /* as given, 0: one for each core */
 

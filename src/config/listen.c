@@ -8,7 +8,7 @@
 
 static void refuse(struct load *l, const struct node *n, const char *text, const char *words)
 {
-    problem_add(&l->problems, n->at, "listen", "\"%s\" %s", text, words);
+    problem_add(&l->problems, n->at, l->address_of, "\"%s\" %s", text, words);
 }
 
 static bool read_port(const char *s, uint16_t *ret)
@@ -98,18 +98,23 @@ static void check_proxies(struct load *l, const struct node *n)
                 "header is believed, for instance [\"10.0.0.0/8\"]");
 }
 
+static void check_reach(struct load *l, const struct node *n, const struct config_listen *e)
+{
+    if (!e->loopback && !l->config->access.given)
+        problem_add(&l->problems, n->at, l->address_of,
+                    "%s can be reached by other machines, and there is no \"access\" that says "
+                    "who may do what; write for instance \"access\": { \"origins\": "
+                    "[\"https://app.example.com\"], \"anonymous\": { \"subscribe\": [\"**\"] } }, "
+                    "or listen on 127.0.0.1",
+                    e->text);
+}
+
 static void add_address(struct load *l, const struct node *n, const char *text)
 {
     struct config *c = l->config;
     struct config_listen *e = &c->listen[c->listen_count];
     if (!read_address(l, n, text, e)) return;
-    if (!e->loopback && !c->access.given)
-        problem_add(&l->problems, n->at, "listen",
-                    "%s can be reached by other machines, and there is no \"access\" that says "
-                    "who may do what; write for instance \"access\": { \"origins\": "
-                    "[\"https://app.example.com\"], \"anonymous\": { \"subscribe\": [\"**\"] } }, "
-                    "or listen on 127.0.0.1",
-                    text);
+    check_reach(l, n, e);
     for (size_t i = 0; i < c->listen_count; i++) {
         const struct config_listen *o = &c->listen[i];
         bool same_path = e->path && o->path && strcmp(e->path, o->path) == 0;
@@ -168,6 +173,7 @@ void listen_read(struct load *l)
     while (strcmp(row->option.name, "listen") != 0)
         row++;
     size_t before = l->problems.count;
+    l->address_of = "listen";
     if (!n) {
         struct node fallback = {.kind = NODE_TEXT, .text = row->option.fallback};
         add_text(l, &fallback, &row->option);
@@ -184,4 +190,13 @@ void listen_read(struct load *l)
     }
     if (n && !l->config->listen_count && l->problems.count == before)
         problem_add(&l->problems, n->at, "listen", "needs at least one address");
+}
+
+void admin_read(struct load *l)
+{
+    struct config *c = l->config;
+    const struct node *n = tree_member(l->root, "admin");
+    if (!n || !c->admin_text) return;
+    l->address_of = "admin";
+    if (read_address(l, n, c->admin_text, &c->admin)) check_reach(l, n, &c->admin);
 }

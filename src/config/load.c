@@ -162,6 +162,7 @@ static int load_all(struct load *l, int argc, char *const argv[], char *const en
     if (l->root) {
         sections_read(l);
         listen_read(l);
+        admin_read(l);
         buses_read(l);
         channels_read(l);
     }

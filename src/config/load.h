@@ -41,7 +41,8 @@ struct load {
     struct cli cli;
     struct node *root;
     struct url_bus *url_buses;
-    unsigned sources; /* so many have been made */
+    unsigned sources;       /* so many have been made */
+    const char *address_of; /* the option whose addresses are being read */
 };
 
 /* Sources. */
@@ -56,6 +57,7 @@ void url_apply(struct load *l);
 /* Meaning. */
 void sections_read(struct load *l);
 void listen_read(struct load *l);
+void admin_read(struct load *l);
 void buses_read(struct load *l);
 void channels_read(struct load *l);
 

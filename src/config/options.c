@@ -73,6 +73,10 @@ const struct option_section option_sections[] = {
 const struct option_row option_rows[] = {
     {.section = "", .option = {"listen", WSBUS_LIST, "127.0.0.1:8080", 0, 0, NULL, 0,
         "Addresses to listen on: 127.0.0.1:8080, [::1]:8080, unix:/path; port 0 takes any"}},
+    {.section = "", .option = {"admin", WSBUS_STRING, NULL, 0, 0, NULL, 0,
+        "Address of its own for /metrics (and /livez, /readyz), as in listen: 127.0.0.1:9464. "
+        "Whoever reaches it may read them"},
+     .land = LAND_STRING, .offset = AT(admin_text)},
     {.section = "", .option = {"trusted_proxies", WSBUS_LIST, NULL, 0, 0, NULL, 0,
         "Proxies whose word about a client's address is believed (X-Forwarded-For, PROXY protocol): "
         "addresses and networks, 10.0.0.0/8, 2001:db8::1; unix: for all unix sockets"},
@@ -203,12 +207,8 @@ const struct wsbus_option option_rule[] = {
 /* clang-format on */
 
 const struct option_refusal option_refusals[] = {
-    {"", "admin"},
-    {"access", "jwt"},
-    {"listen", "tls"},
-    {"listen", "client_ca"},
-    {"channels", "policy"},
-    {NULL, NULL},
+    {"access", "jwt"},      {"listen", "tls"}, {"listen", "client_ca"},
+    {"channels", "policy"}, {NULL, NULL},
 };
 
 bool option_refused(const char *section, const char *name)

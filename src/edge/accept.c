@@ -53,9 +53,10 @@ static void take_in(struct accept_door *d, int fd, const struct sockaddr *from)
     const struct edge *e = d->acceptor->wire->edge;
     struct counters *counters = session_worker_counters(e->sessions);
     struct arrival a = {.fd = fd, .listener = d->listener};
-    enum admission_verdict verdict = admission_enter(e->admission);
+    enum admission_verdict verdict = admission_enter(e->admission, d->listener->admin);
     counter_add(counters, COUNTER_ACCEPTED, 1);
-    if (verdict != ADMISSION_YES) counter_add(counters, COUNTER_LIMIT_CONNECTIONS, 1);
+    if (verdict != ADMISSION_YES && !d->listener->admin)
+        counter_add(counters, COUNTER_LIMIT_CONNECTIONS, 1);
     if (verdict == ADMISSION_NO) {
         counter_add(counters, COUNTER_DROPPED_CONNECTIONS, 1);
         close(fd);

@@ -6,7 +6,7 @@
 #include "base/bucket.h"
 
 /* Listening sockets, loops, buses, the log, and those who come only to hear "503". */
-#define FILE_RESERVE (448 + ADMISSION_EXTRA)
+#define FILE_RESERVE (448 + ADMISSION_ADMIN + ADMISSION_EXTRA)
 
 #define ANSWERS_LEAST 4
 
@@ -14,6 +14,7 @@ uint64_t admission_init(struct admission *a, uint64_t wanted, uint64_t per_secon
 {
     atomic_init(&a->open, 0);
     atomic_init(&a->answers, 0);
+    atomic_init(&a->admin, 0);
     atomic_init(&a->refusing, 0);
     atomic_init(&a->full_at, 0);
     a->cost = bucket_cost(per_second);
@@ -36,8 +37,13 @@ uint64_t admission_init(struct admission *a, uint64_t wanted, uint64_t per_secon
     return a->limit;
 }
 
-enum admission_verdict admission_enter(struct admission *a)
+enum admission_verdict admission_enter(struct admission *a, bool admin)
 {
+    if (admin) {
+        if (atomic_fetch_add(&a->admin, 1) < ADMISSION_ADMIN) return ADMISSION_YES;
+        atomic_fetch_sub(&a->admin, 1);
+        return ADMISSION_NO;
+    }
     uint64_t before = atomic_fetch_add(&a->open, 1);
     if (before < a->limit) return ADMISSION_YES;
     if (before < a->limit + ADMISSION_EXTRA) return ADMISSION_FULL;
@@ -45,9 +51,9 @@ enum admission_verdict admission_enter(struct admission *a)
     return ADMISSION_NO;
 }
 
-void admission_leave(struct admission *a)
+void admission_leave(struct admission *a, bool admin)
 {
-    atomic_fetch_sub(&a->open, 1);
+    atomic_fetch_sub(admin ? &a->admin : &a->open, 1);
 }
 
 bool admission_refuse(struct admission *a)

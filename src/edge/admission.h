@@ -15,6 +15,9 @@
  * many files. Each may need two more descriptors: of the file, and of its sink. */
 #define ADMISSION_ANSWERS 512
 
+/* Connections of the admin listener; they count nowhere else. */
+#define ADMISSION_ADMIN 32
+
 enum admission_verdict {
     ADMISSION_YES,
     ADMISSION_FULL, /* serve it, but no upgrade */
@@ -24,6 +27,7 @@ enum admission_verdict {
 struct admission {
     atomic_uint_fast64_t open;
     atomic_uint_fast64_t answers;
+    atomic_uint_fast64_t admin;
     atomic_uint_fast64_t refusing; /* below the limit, but only to be told no */
     atomic_uint_fast64_t full_at;  /* of the bucket of new connections */
     uint64_t cost;
@@ -36,8 +40,8 @@ struct admission {
 uint64_t admission_init(struct admission *a, uint64_t wanted, uint64_t per_second);
 
 /* Every answer but ADMISSION_NO needs one admission_leave(). */
-enum admission_verdict admission_enter(struct admission *a);
-void admission_leave(struct admission *a);
+enum admission_verdict admission_enter(struct admission *a, bool admin);
+void admission_leave(struct admission *a, bool admin);
 
 /* May one more of those be served that are told no for another reason? ADMISSION_EXTRA may at the
  * same time; true needs one admission_refused(). */

@@ -31,12 +31,16 @@ void arrival_drop(const struct edge *e, struct arrival *a)
     count(e, COUNTER_DROPPED_CONNECTIONS);
     close(a->fd);
     addresses_leave(a->entry);
-    admission_leave(e->admission);
+    admission_leave(e->admission, a->listener->admin);
 }
 
 void arrival_take(struct wire *w, struct arrival *a)
 {
     const struct edge *e = w->edge;
+    if (a->listener->admin) {
+        wire_adopt(w, a);
+        return;
+    }
     if (a->refusal == ARRIVAL_WELCOME && !admission_pace(e->admission, clock_ticks())) {
         count(e, COUNTER_LIMIT_HANDSHAKES);
         a->refusal = ARRIVAL_RATE;

@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/text.h"
+#include "edge/scrape.h"
 #include "edge/wire.h"
 
 #define CLOSE_REASON_MAX 123 /* RFC 6455 5.5 */
@@ -61,6 +62,7 @@ struct conn *conn_new(struct edge *edge, const struct arrival *a)
     c->edge = edge;
     c->loopback = a->listener->loopback;
     c->proxied = a->proxied;
+    c->admin = a->listener->admin;
     c->refusal = a->refusal;
     c->refusing = a->refusal > ARRIVAL_FULL;
     c->entry = a->entry;
@@ -85,7 +87,8 @@ void conn_free(struct conn *c)
     response_done(&c->response);
     addresses_leave(c->entry);
     if (c->refusing) admission_refused(c->edge->admission);
-    admission_leave(c->edge->admission);
+    admission_leave(c->edge->admission, c->admin);
+    scrape_forget(c->scrape);
     atomic_fetch_sub_explicit(&c->edge->count, 1, memory_order_relaxed);
     free(c);
 }

@@ -41,16 +41,18 @@ struct conn {
     struct list node;        /* edge->conns */
     struct timer deadline;   /* of the handshake or the answer, later of the close */
     struct response response;
-    struct buf rx;      /* pieces of a message that is not complete yet */
-    uint64_t fragments; /* frames that these came in */
-    const char *reason; /* of a close that we began, constant */
-    uint32_t last;      /* bytes of the last write */
+    struct scrape *scrape; /* whose answer is awaited; or NULL */
+    struct buf rx;         /* pieces of a message that is not complete yet */
+    uint64_t fragments;    /* frames that these came in */
+    const char *reason;    /* of a close that we began, constant */
+    uint32_t last;         /* bytes of the last write */
     enum conn_state state;
     enum close_code code; /* 0: none has been asked for */
     struct addresses_entry *entry;
     enum arrival_refusal refusal; /* of an upgrade */
     bool loopback;                /* came in on a loopback listener */
     bool proxied;                 /* from a proxy that is trusted */
+    bool admin;                   /* came in on the admin listener */
     bool refusing;                /* has a place of admission_refuse() */
     bool choked;
     struct raw *raw; /* of a handshake for /raw, until the session has it */

@@ -25,7 +25,8 @@ struct edge {
     struct addresses *addresses; /* one for all workers, as is */
     const struct trust *trust;
     struct hub *hub;
-    int root; /* the folder web.root, one for all workers; -1: none */
+    struct scraper *scraper; /* NULL: this worker has no admin listener */
+    int root;                /* the folder web.root, one for all workers; -1: none */
     struct session_worker *sessions;
     struct timers wheel;
     struct list conns;          /* struct conn */

@@ -20,6 +20,7 @@
 #define FORWARDED_MAX 2048 /* X-Forwarded-For */
 
 static const struct http_answer fine = {0, NULL, NULL};
+static const struct http_answer no_websocket = {404, NULL, "There are no WebSockets here."};
 
 static struct http_answer bad(const char *text)
 {
@@ -148,7 +149,7 @@ int handshake_check(struct conn *c)
     /* An Upgrade that libwebsockets does not know has already been answered by it (403). */
     if (lws_hdr_total_length(c->wsi, WSI_TOKEN_UPGRADE) <= 0) return -1;
     bool raw = false;
-    struct http_answer a = check_request(c->wsi, &raw);
+    struct http_answer a = c->admin ? no_websocket : check_request(c->wsi, &raw);
     if (a.status == 0) a = check_upgrade(c->wsi, raw);
     if (a.status == 0) a = check_access(c);
     if (a.status != 0) return http_send(c, &a);

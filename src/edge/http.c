@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "edge/page.h"
+#include "edge/scrape.h"
 
 #define GREETING                                                          \
     "This is wsbus: a bridge between WebSockets and a message bus.\n"     \
@@ -132,25 +133,6 @@ static int no_upgrade(struct conn *c)
     return http_send(c, &a);
 }
 
-struct place {
-    const char *path;
-    int (*answer)(struct conn *c);
-};
-
-static const struct place *place_find(const char *path)
-{
-    static const struct place places[] = {
-        {"/ws", no_upgrade},
-        {"/raw", no_upgrade},
-        {"/livez", live},
-        {"/readyz", readiness},
-    };
-
-    for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++)
-        if (strcmp(places[i].path, path) == 0) return &places[i];
-    return NULL;
-}
-
 static bool has(struct conn *c, enum lws_token_indexes token)
 {
     return lws_hdr_total_length(c->wsi, token) > 0;
@@ -165,6 +147,45 @@ static bool has_body(struct conn *c)
     if (!has(c, WSI_TOKEN_HTTP_CONTENT_LENGTH)) return false;
     int n = lws_hdr_copy(c->wsi, length, sizeof(length), WSI_TOKEN_HTTP_CONTENT_LENGTH);
     return n < 0 || strcmp(length, "0") != 0;
+}
+
+/* On a loopback address only for who calls it by a name of that: no page of a browser may read it
+ * under a name of its own (DNS rebinding). */
+static int metrics(struct conn *c)
+{
+    static const struct http_answer foreign = {403, NULL, "This Host is not this machine."};
+    static const struct http_answer body = {400, NULL, "A GET has no body here."};
+    char host[256] = "";
+    int n = lws_hdr_copy(c->wsi, host, sizeof(host), WSI_TOKEN_HOST);
+    struct span h = span_of(host, n > 0 ? (size_t)n : 0);
+    if (c->loopback && !access_origin(c->edge->access, span_of(NULL, 0), h, true))
+        return http_send(c, &foreign);
+    if (has_body(c)) return http_send(c, &body);
+    return scrape_request(c);
+}
+
+struct place {
+    const char *path;
+    int (*answer)(struct conn *c);
+};
+
+static const struct place *place_find(const char *path, bool admin)
+{
+    static const struct place places[] = {
+        {"/ws", no_upgrade},    {"/raw", no_upgrade}, {"/livez", live},
+        {"/readyz", readiness}, {NULL, NULL},
+    };
+    static const struct place admin_places[] = {
+        {"/metrics", metrics},
+        {"/livez", live},
+        {"/readyz", readiness},
+        {NULL, NULL},
+    };
+    const struct place *p = admin ? admin_places : places;
+
+    while (p->path && strcmp(p->path, path) != 0)
+        p++;
+    return p->path ? p : NULL;
 }
 
 static int page_answer(struct conn *c, const char *path, bool reads)
@@ -201,7 +222,8 @@ int http_request(struct conn *c)
     memcpy(path, uri, (size_t)len);
     if (strlen(path) != (size_t)len) return http_send(c, &not_found);
     bool reads = has(c, WSI_TOKEN_GET_URI) || has(c, WSI_TOKEN_HEAD_URI);
-    const struct place *place = place_find(path);
+    const struct place *place = place_find(path, c->admin);
+    if (!place && c->admin) return http_send(c, &not_found);
     if (!place) return page_answer(c, path, reads);
     return reads ? place->answer(c) : http_send(c, &no_method);
 }

@@ -191,6 +191,20 @@ int listen_open(const struct config *config, unsigned workers, struct listener *
     return 0;
 }
 
+int listen_open_admin(const struct config *config, struct listener **ret, char *err,
+                      size_t err_size)
+{
+    struct config one = *config;
+    struct config_listen address = config->admin;
+    *ret = NULL;
+    if (!address.text) return 0;
+    one.listen = &address;
+    one.listen_count = 1;
+    if (listen_open(&one, 1, ret, err, err_size) < 0) return -1;
+    (*ret)->admin = true;
+    return 0;
+}
+
 void listen_close(struct listener *list, size_t count)
 {
     for (size_t i = 0; i < count; i++) {

@@ -14,6 +14,7 @@ struct listener {
     int fd;
     bool loopback;
     bool proxy_protocol;
+    bool admin;        /* /metrics, and no WebSockets */
     bool shared;       /* unix socket: the same descriptor in every worker */
     char address[128]; /* as bound: "127.0.0.1:8080", "[::1]:8080", "unix:/path" */
 };
@@ -24,6 +25,9 @@ struct listener {
  * first. 0, or -1 with one sentence in `err` that says what and where. */
 int listen_open(const struct config *config, unsigned workers, struct listener **ret, char *err,
                 size_t err_size);
+/* The one of config.admin, likewise; of one worker. *ret NULL: none is configured. */
+int listen_open_admin(const struct config *config, struct listener **ret, char *err,
+                      size_t err_size);
 void listen_close(struct listener *list, size_t count); /* closes, removes unix sockets, frees */
 
 #endif

@@ -2,6 +2,7 @@
 
 #include <libwebsockets.h>
 #include <linux/sockios.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -26,6 +27,7 @@ void response_init(struct response *r)
 void response_done(struct response *r)
 {
     if (r->body.fd >= 0) close(r->body.fd);
+    free(r->owned);
     sink_close(r->sink);
     if (r->counted) admission_answered(r->counted);
     response_init(r);
@@ -91,15 +93,9 @@ bool response_reserve(struct conn *c)
     return true;
 }
 
-int response_start(struct conn *c, struct span head, const struct response_body *body)
+/* It takes longer than this turn. */
+static int stay(struct conn *c)
 {
-    unsigned char piece[PIECE];
-    counter_add(session_worker_counters(c->edge->sessions), COUNTER_HTTP_2XX, 1);
-    c->response.body = *body;
-    c->state = CONN_SENDING;
-    memcpy(piece, head.p, head.n);
-    int rc = send_on(c, piece, head.n);
-    if (rc != 0) return rc;
     (void)response_moves(c);
     timer_set(&c->edge->wheel, &c->deadline, clock_ticks() + c->edge->config->limits.queue_ms);
     c->response.sink = sink_open(c);
@@ -110,10 +106,46 @@ int response_start(struct conn *c, struct span head, const struct response_body 
     return -1;
 }
 
+int response_start(struct conn *c, struct span head, const struct response_body *body)
+{
+    unsigned char piece[PIECE];
+    counter_add(session_worker_counters(c->edge->sessions), COUNTER_HTTP_2XX, 1);
+    c->response.body = *body;
+    c->state = CONN_SENDING;
+    memcpy(piece, head.p, head.n);
+    int rc = send_on(c, piece, head.n);
+    if (rc != 0) return rc;
+    return stay(c);
+}
+
+int response_await(struct conn *c)
+{
+    c->state = CONN_SENDING;
+    c->response.awaited = true;
+    return stay(c);
+}
+
+void response_give(struct conn *c, struct buf *whole)
+{
+    struct response *r = &c->response;
+    size_t size = whole->n;
+    if (c->state != CONN_SENDING || !r->awaited) {
+        buf_free(whole);
+        return;
+    }
+    counter_add(session_worker_counters(c->edge->sessions), COUNTER_HTTP_2XX, 1);
+    r->awaited = false;
+    r->owned = buf_steal(whole);
+    r->body.memory = r->owned;
+    r->body.size = size;
+    lws_callback_on_writable(c->wsi);
+}
+
 int response_writable(struct conn *c)
 {
     unsigned char piece[PIECE];
     if (c->state != CONN_SENDING) return -1;
+    if (c->response.awaited) return 0;
     return send_on(c, piece, 0);
 }
 

@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/buf.h"
 #include "base/span.h"
 
 struct admission;
@@ -26,6 +27,8 @@ struct response_body {
 struct response {
     struct admission *counted; /* NULL: nothing is being sent */
     struct response_body body;
+    bool awaited;
+    char *owned;        /* the body, freed with the response; or NULL */
     struct sink *sink;  /* while it takes longer than one turn */
     uint64_t sent;      /* bytes of the body */
     uint64_t seen_sent; /* at the last look, */
@@ -45,6 +48,10 @@ bool response_reserve(struct conn *c);
  * body is the response's from now on. At most RESPONSE_HEAD_MAX bytes of head. */
 int response_start(struct conn *c, struct span head, const struct response_body *body);
 int response_writable(struct conn *c);
+/* In place of response_start(), where the answer is not there yet: response_give() sends it, head
+ * and all, from outside of a callback. */
+int response_await(struct conn *c);
+void response_give(struct conn *c, struct buf *whole); /* takes the bytes over */
 /* Has the peer taken anything since the last call? */
 bool response_moves(struct conn *c);
 

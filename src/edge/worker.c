@@ -18,6 +18,7 @@
 #include "edge/accept.h"
 #include "edge/conn.h"
 #include "edge/edge.h"
+#include "edge/scrape.h"
 #include "edge/wire.h"
 
 #define SLICE 256 /* sockets written to before the loop looks at its sockets again */
@@ -25,7 +26,9 @@
 struct worker {
     struct edge edge;
     struct wire wire;
-    struct acceptor acceptor;
+    struct acceptor acceptor, admin;
+    struct scraper scraper;
+    struct metrics_worker *all; /* for the scraper */
     struct inbox inbox;
     unsigned index;
 
@@ -88,6 +91,8 @@ static void close_down(struct worker *w)
     w->closed = true;
     timer_stop(&w->edge.wheel, &w->last);
     acceptor_close(&w->acceptor);
+    acceptor_close(&w->admin);
+    if (w->edge.scraper) scraper_close(&w->scraper);
     uv_close((uv_handle_t *)&w->wake, NULL);
     uv_close((uv_handle_t *)&w->turn, NULL);
     uv_close((uv_handle_t *)&w->busy, NULL);
@@ -130,6 +135,7 @@ static void finish(struct worker *w)
     if (w->finishing) return;
     w->finishing = true;
     acceptor_close(&w->acceptor);
+    acceptor_close(&w->admin);
     kill_http(w);
     timer_set(&w->edge.wheel, &w->last, clock_ticks() + atomic_load(&w->stop_ms));
     session_worker_finish(w->edge.sessions);
@@ -203,6 +209,14 @@ static void open_edge(struct worker *w, const struct worker_spec *spec)
     });
 }
 
+static int open_admin(struct worker *w, const struct listener *listener)
+{
+    int rc = scraper_open(&w->scraper, &w->loop, &w->edge);
+    if (rc != 0) return rc;
+    w->edge.scraper = &w->scraper;
+    return acceptor_open(&w->admin, &w->wire, &w->loop, listener, 1);
+}
+
 struct worker *worker_new(const struct worker_spec *spec, char *err, size_t err_size)
 {
     struct worker *w = mem_zero(sizeof(*w));
@@ -214,6 +228,7 @@ struct worker *worker_new(const struct worker_spec *spec, char *err, size_t err_
     open_edge(w, spec);
     if (wire_open(&w->wire, &w->loop, &w->edge, err, err_size) < 0) goto out;
     int rc = acceptor_open(&w->acceptor, &w->wire, &w->loop, spec->listeners, spec->listener_count);
+    if (rc == 0 && spec->admin) rc = open_admin(w, spec->admin);
     if (rc == 0) return w;
     snprintf(err, err_size, "cannot watch the listening sockets: %s", uv_strerror(rc));
 out:
@@ -224,6 +239,14 @@ out:
 struct inbox *worker_inbox(struct worker *w)
 {
     return &w->inbox;
+}
+
+void worker_others(struct worker *w, struct worker *const *all, unsigned count)
+{
+    w->all = mem_zero(count * sizeof(*w->all));
+    for (unsigned i = 0; i < count; i++)
+        w->all[i] = (struct metrics_worker){&all[i]->edge, &all[i]->inbox};
+    w->scraper.view = (struct metrics_view){w->all, count};
 }
 
 int worker_start(struct worker *w, struct hub *hub, char *err, size_t err_size)
@@ -279,7 +302,10 @@ void worker_free(struct worker *w)
     while (session_worker_turn(w->edge.sessions, SLICE)) {
     }
     session_worker_free(w->edge.sessions);
+    if (w->edge.scraper) scraper_free(&w->scraper);
+    free(w->all);
     acceptor_free(&w->acceptor);
+    acceptor_free(&w->admin);
     if (uv_loop_close(&w->loop) != 0)
         log_warn(log_event("loop_left_open"), log_i("worker", w->index));
     free(w);

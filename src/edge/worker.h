@@ -32,11 +32,14 @@ struct worker_spec {
     int root;                         /* the folder web.root; -1: none */
     const struct listener *listeners; /* this worker's share, already listening */
     size_t listener_count;
+    const struct listener *admin; /* NULL: this worker has none */
 };
 
 /* Makes the loop, the context and the inbox; nothing runs yet. NULL with a sentence in `err`. */
 struct worker *worker_new(const struct worker_spec *spec, char *err, size_t err_size);
 struct inbox *worker_inbox(struct worker *w);
+/* All workers, itself among them, for the one with the admin listener. Copied. Before any starts. */
+void worker_others(struct worker *w, struct worker *const *all, unsigned count);
 /* Starts the thread. 0, or -1 with a sentence in `err`. */
 int worker_start(struct worker *w, struct hub *hub, char *err, size_t err_size);
 

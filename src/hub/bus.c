@@ -142,6 +142,24 @@ const char *lost_reason(enum wsbus_lost lost)
     return lost == WSBUS_LOST_EPOCH ? "epoch" : NULL;
 }
 
+void bus_count_gaps(struct hub_bus *b, const char *reason, uint64_t n)
+{
+    static const struct {
+        const char *reason;
+        enum counter counter;
+    } rows[] = {
+        {"slow", COUNTER_GAPS_SLOW},
+        {"bus", COUNTER_GAPS_BUS},
+        {"expired", COUNTER_GAPS_EXPIRED},
+        {"limit", COUNTER_GAPS_LIMIT},
+    };
+    enum counter which = COUNTER_GAPS_OTHER;
+
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        if (strcmp(rows[i].reason, reason) == 0) which = rows[i].counter;
+    counter_add(&b->counters, which, n);
+}
+
 /* ---- what the backend says ------------------------------------------------------------------- */
 
 static struct hub_bus *of_host(const struct wsbus_host *h)
@@ -163,6 +181,7 @@ static void on_message(const struct wsbus_host *h, uint64_t feed, struct wsbus_m
 
     if (f && f->state == FEED_LIVE) {
         pace_live(&f->bus->pace, clock_ticks());
+        counter_add(&f->bus->counters, COUNTER_BUS_MESSAGES, 1);
         feed_on_message(f, m);
     }
     wsbus_message_unref(m);
@@ -331,6 +350,24 @@ static void take_drained(struct hub_bus *b, struct mail_leave *m)
     mail_free(&m->item);
 }
 
+static void add_figure(void *arg, const char *name, int64_t value)
+{
+    struct mail_figures *m = arg;
+
+    if (m->count == FIGURES_MAX || strlen(name) >= sizeof m->list[0].name) return;
+    memcpy(m->list[m->count].name, name, strlen(name) + 1);
+    m->list[m->count++].value = value;
+}
+
+/* The item is its own answer. Without an instance there are no figures. */
+static void take_figures(struct hub_bus *b, struct mail_figures *m)
+{
+    void *instance = bus_instance(b);
+
+    if (instance && b->backend->stats) b->backend->stats(instance, add_figure, m);
+    inbox_force(m->answer, &m->item);
+}
+
 /* The instance is closing or gone: what comes now is answered here. */
 static void refuse_item(struct hub_bus *b, struct inbox_item *item)
 {
@@ -348,6 +385,9 @@ static void refuse_item(struct hub_bus *b, struct inbox_item *item)
     } else if (item->kind == MAIL_UNSUBSCRIBE) {
         take_unsubscribe(b, CONTAINER_OF(item, struct mail_leave, item));
         return;
+    } else if (item->kind == MAIL_FIGURES) {
+        take_figures(b, CONTAINER_OF(item, struct mail_figures, item));
+        return;
     }
     mail_free(item);
 }
@@ -361,6 +401,7 @@ static void take_item(struct hub_bus *b, struct inbox_item *item)
     case MAIL_UNSUBSCRIBE: take_unsubscribe(b, CONTAINER_OF(item, struct mail_leave, item)); break;
     case MAIL_PULL: take_pull(b, CONTAINER_OF(item, struct mail_leave, item)); break;
     case MAIL_DRAINED: take_drained(b, CONTAINER_OF(item, struct mail_leave, item)); break;
+    case MAIL_FIGURES: take_figures(b, CONTAINER_OF(item, struct mail_figures, item)); break;
     default: mail_free(item); break;
     }
 }

@@ -158,6 +158,7 @@ static void tell_gap(struct feed *f, unsigned worker, const struct reply_gap *ga
         if (!c->history) own.after = own.until = span_of(NULL, 0);
         buf_clear(&f->bus->text);
         reply_gap(&f->bus->text, &own);
+        bus_count_gaps(f->bus, own.reason, c->on_worker[worker]);
         channel_tell(c, worker, buf_view(&f->bus->text));
     }
 }

@@ -58,6 +58,7 @@ static struct feed *feed_new(struct hub_bus *b, const struct mail_ask *ask)
     timer_init(&f->tick, on_tick);
     timer_init(&f->retry, on_retry);
     map_insert(&b->feeds, &f->by_topic, topic_hash(ask->topic, ask->caps));
+    counter_add(&b->counters, COUNTER_FEEDS, 1);
     return f;
 }
 
@@ -65,6 +66,7 @@ static void feed_free(struct feed *f)
 {
     timer_stop(bus_timers(f->bus), &f->linger);
     map_remove(&f->bus->feeds, &f->by_topic);
+    counter_sub(&f->bus->counters, COUNTER_FEEDS, 1);
     map_done(&f->keyed);
     map_done(&f->named);
     ring_done(&f->ring);

@@ -25,6 +25,7 @@
 #include <wsbus/backend.h>
 
 #include "base/buf.h"
+#include "base/counters.h"
 #include "base/inbox.h"
 #include "base/list.h"
 #include "base/map.h"
@@ -68,6 +69,7 @@ struct hub_bus {
     struct target *targets;     /* of the message in hand */
     size_t target_size;
     atomic_bool up;
+    struct counters counters;
 };
 
 enum feed_state { FEED_STOPPED, FEED_STARTING, FEED_LIVE, FEED_STOPPING };
@@ -180,6 +182,8 @@ void bus_subscribe(struct hub_bus *b, uint64_t token, struct wsbus_topic topic);
 void bus_locate(struct hub_bus *b, uint64_t token, struct wsbus_locate l);
 void bus_read(struct hub_bus *b, uint64_t token, struct wsbus_read r);
 const char *lost_reason(enum wsbus_lost lost);
+/* So many `gap` frames go to clients. */
+void bus_count_gaps(struct hub_bus *b, const char *reason, uint64_t n);
 
 /* feed.c: states */
 struct feed *feed_get(struct hub_bus *b, const struct mail_ask *ask); /* finds or makes */

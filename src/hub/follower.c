@@ -50,6 +50,7 @@ void follower_new(struct hub_bus *b, struct mail_ask *ask)
     list_init(&s->pull);
     timer_init(&s->deadline, on_deadline);
     map_insert(&b->followers, &s->by_id, id_hash(s->worker, s->id));
+    counter_add(&b->counters, COUNTER_FOLLOWERS, 1);
     list_append(&f->followers, &s->of_feed);
     f->users++;
     if (ask->before) s->before = follower_find(b, s->worker, ask->before);
@@ -79,6 +80,7 @@ void follower_free(struct follower *s)
     list_del(&s->of_feed);
     list_del(&s->pull);
     map_remove(&s->bus->followers, &s->by_id);
+    counter_sub(&s->bus->counters, COUNTER_FOLLOWERS, 1);
     channel_release(s->channel);
     if (s->ask) mail_free(&s->ask->item);
     if (s->answer) mail_free(s->answer);

@@ -60,3 +60,8 @@ bool hub_bus_up(const struct hub *h, unsigned bus)
 {
     return atomic_load(&h->buses[bus]->up);
 }
+
+const struct counters *hub_counters(const struct hub *h, unsigned bus)
+{
+    return &h->buses[bus]->counters;
+}

@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/counters.h"
 #include "base/inbox.h"
 #include "config/config.h"
 
@@ -28,5 +29,6 @@ void hub_free(struct hub *h);
 struct inbox *hub_inbox(struct hub *h, unsigned bus);
 unsigned hub_bus_count(const struct hub *h);
 bool hub_bus_up(const struct hub *h, unsigned bus);
+const struct counters *hub_counters(const struct hub *h, unsigned bus);
 
 #endif

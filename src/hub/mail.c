@@ -57,6 +57,17 @@ struct mail_ask *mail_ask_new(enum mail_kind kind, struct span channel, struct s
     return m;
 }
 
+struct mail_figures *mail_figures_new(struct inbox *answer, uint64_t id, unsigned bus)
+{
+    struct mail_figures *m = mem_zero(sizeof *m);
+
+    m->answer = answer;
+    m->id = id;
+    m->bus = bus;
+    item_init(&m->item, MAIL_FIGURES, sizeof *m);
+    return m;
+}
+
 struct mail_leave *mail_leave_new(enum mail_kind kind, unsigned worker, uint64_t id, bool answer)
 {
     struct mail_leave *m = mem_alloc(sizeof *m);
@@ -189,6 +200,7 @@ void mail_free(struct inbox_item *item)
     case MAIL_PULL:
     case MAIL_PUBLISH:
     case MAIL_DRAINED:
+    case MAIL_FIGURES:
     case MAIL_SUBSCRIBED:
     case MAIL_REFUSED:
     case MAIL_CHUNK:

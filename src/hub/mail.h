@@ -27,6 +27,7 @@ enum mail_kind {
     MAIL_HISTORY,     /* struct mail_ask -> MAIL_HISTORY_DONE */
     MAIL_PUBLISH,     /* struct mail_publish -> MAIL_PUBLISHED */
     MAIL_DRAINED,     /* struct mail_leave: this worker's inbox has room again */
+    MAIL_FIGURES,     /* struct mail_figures: it comes back, filled in, to where it says */
     /* bus -> worker */
     MAIL_SUBSCRIBED,
     MAIL_REFUSED, /* the answer to MAIL_SUBSCRIBE: no */
@@ -108,6 +109,21 @@ struct mail_done {
     int64_t receivers;
 };
 
+#define FIGURES_MAX 64u
+
+/* What a backend says of itself (wsbus_backend.stats). */
+struct mail_figures {
+    struct inbox_item item;
+    struct inbox *answer;
+    uint64_t id; /* the asker's */
+    unsigned bus;
+    uint32_t count;
+    struct {
+        char name[48];
+        int64_t value;
+    } list[FIGURES_MAX];
+};
+
 /* Frees an item of any kind with all that it owns. Of MAIL_LIVE and MAIL_FRAME it gives back the
  * inbox's reference of the slip: the item lives on until queues have given back theirs. */
 void mail_free(struct inbox_item *item); /* NULL is fine */
@@ -117,6 +133,7 @@ void mail_free(struct inbox_item *item); /* NULL is fine */
 struct mail_ask *mail_ask_new(enum mail_kind kind, struct span channel, struct span topic,
                               struct span key);
 struct mail_leave *mail_leave_new(enum mail_kind kind, unsigned worker, uint64_t id, bool answer);
+struct mail_figures *mail_figures_new(struct inbox *answer, uint64_t id, unsigned bus);
 struct mail_publish *mail_publish_new(const struct wsbus_publish *from);
 /* Takes over the caller's reference of the frame. */
 struct mail_frame *mail_frame_new(enum mail_kind kind, uint64_t id, struct frame *frame);

@@ -38,6 +38,7 @@ void replay_gap(struct follower *s, const char *reason, const struct wsbus_curso
     gap.after.p = after ? text.p : NULL;
     buf_clear(&b->text);
     reply_gap(&b->text, &gap);
+    bus_count_gaps(b, reason, 1);
     post_text(s);
     buf_free(&text);
 }

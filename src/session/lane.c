@@ -82,6 +82,7 @@ static void lose(struct lane *l, const struct frame *f)
     struct wsbus_pos pos, before;
 
     l->lost++;
+    counter_add(&l->sub->session->w->counters, COUNTER_DROPPED_SLOW, 1);
     if (!place_of(l, f, &pos)) return;
     if (!cursor_get(l->after, pos.partition)) {
         before = pos_before(pos);
@@ -175,6 +176,7 @@ static void fill(struct lane *l, struct outq_entry *e)
     gap.lost = (int64_t)l->lost;
     if (l->after) write_places(l, &places, &gap);
     reply_gap(session_writer(s), &gap);
+    counter_add(&s->w->counters, COUNTER_GAPS_SLOW, 1);
     slip = session_slip(s);
     outq_fill(&s->out, e, slip);
     slip_unref(slip);

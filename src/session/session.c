@@ -397,6 +397,7 @@ static struct session *session_new(struct session_worker *w, struct transport *t
     list_init(&s->histories);
     list_append(&w->sessions, &s->node);
     w->count++;
+    counter_add(&w->counters, COUNTER_SESSIONS, 1);
     return s;
 }
 
@@ -544,6 +545,7 @@ static void session_free(struct session *s)
     list_del(&s->node);
     raw_free(s->raw);
     s->w->count--;
+    counter_sub(&s->w->counters, COUNTER_SESSIONS, 1);
     free(s);
 }
 

@@ -163,8 +163,7 @@ static void test_unsupported(void **state)
 {
     (void)state;
     static const struct file_case cases[] = {
-        {"{" M ",\n\"admin\":\"127.0.0.1:1\"}", "F:2:1: admin: admin is not supported by this "
-                                                "version\n"},
+        {"{" M ",\n\"admin\":\"127.0.0.1\"}", "F:2:9: admin: \"127.0.0.1\" has no port"},
         {"{" M ",\n\"access\":{\"jwt\":{}}}", "F:2:11: access.jwt: jwt is not supported by this"},
         {"{" M ",\"listen\":{\"address\":\"127.0.0.1:1\",\n\"tls\":[{}]}}",
          "F:2:1: listen.tls: tls is not supported"},
