@@ -55,6 +55,7 @@ const struct counter_row counter_rows[COUNTER_COUNT] = {
     [COUNTER_LIMIT_HANDSHAKE_MS] = LIMIT("handshake_ms"),
     [COUNTER_LIMIT_FRAME_BYTES] = LIMIT("frame_bytes"),
     [COUNTER_LIMIT_FRAGMENTS] = LIMIT("fragments"),
+    [COUNTER_LIMIT_MESSAGE_MS] = LIMIT("message_ms"),
     [COUNTER_LIMIT_MESSAGE_BYTES] = LIMIT("message_bytes"),
     [COUNTER_LIMIT_FRAMES] = LIMIT("frames_per_second"),
     [COUNTER_LIMIT_BYTES] = LIMIT("bytes_per_second"),

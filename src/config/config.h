@@ -82,6 +82,7 @@ struct config {
         uint64_t queue_bytes, queue_ms; /* a client's send queue: bytes, age of its head */
         uint64_t inbox_bytes;           /* between two threads */
         uint64_t handshake_ms;
+        uint64_t message_ms;   /* from its first byte to its last; 0: any time */
         uint64_t ping_ms;      /* 0: none */
         uint64_t pong_ms;      /* no sign of life for ping_ms + pong_ms: 4001 */
         uint64_t errors;       /* in 10 s, before 4501 */

@@ -137,6 +137,8 @@ const struct option_row option_rows[] = {
             "What waits between two threads, in bytes"),
     ROW_U64(limits, handshake_ms, "10000", 100, DAY_MS,
             "Time from the connection to the finished handshake, in ms"),
+    ROW_U64(limits, message_ms, "60000", 0, DAY_MS,
+            "Time from the first byte of a client's message to its last, in ms; 0: any"),
     ROW_U64(limits, ping_ms, "25000", 0, DAY_MS,
             "Time between the server's WebSocket pings, in ms; 0: none"),
     ROW_U64(limits, pong_ms, "10000", 100, DAY_MS,

@@ -25,6 +25,8 @@ static struct conn *conn_of(struct transport *t)
 
 /* ---- life ----------------------------------------------------------------------------------- */
 
+static void refuse_exceeding(struct conn *c, const char *option, enum counter which);
+
 static void count(const struct conn *c, enum counter which)
 {
     counter_add(session_worker_counters(c->edge->sessions), which, 1);
@@ -41,6 +43,10 @@ static void deadline_passed(struct timer *t)
     struct conn *c = CONTAINER_OF(t, struct conn, deadline);
     if (c->state == CONN_SENDING && response_moves(c)) {
         timer_set(&c->edge->wheel, t, clock_ticks() + c->edge->config->limits.queue_ms);
+        return;
+    }
+    if (c->state == CONN_OPEN) {
+        refuse_exceeding(c, "limits.message_ms", COUNTER_LIMIT_MESSAGE_MS);
         return;
     }
     if (c->state == CONN_HTTP) count(c, COUNTER_LIMIT_HANDSHAKE_MS);
@@ -153,6 +159,7 @@ static int refuse_message(struct conn *c, enum close_code code)
 {
     c->refused = true;
     buf_free(&c->rx);
+    timer_stop(&c->edge->wheel, &c->deadline);
     session_fail(c->session, code);
     return 0;
 }
@@ -167,15 +174,24 @@ static void take_message(struct conn *c, struct span text)
         refuse_message(c, CLOSE_NOT_UTF8);
 }
 
-/* libwebsockets hands over parts of frames: one that is not the last of its message has ended. */
+static void refuse_exceeding(struct conn *c, const char *option, enum counter which)
+{
+    c->refused = true;
+    buf_free(&c->rx);
+    timer_stop(&c->edge->wheel, &c->deadline);
+    session_exceeds(c->session, option, which);
+}
+
+/* A part of a message that is not its last. libwebsockets hands over parts of frames: this one may
+ * have come to its end, or not. */
 static int take_piece(struct conn *c)
 {
     uint64_t most = c->edge->config->limits.fragments;
-    if (lws_remaining_packet_payload(c->wsi) > 0) return 0;
-    if (++c->fragments < most || most == 0) return 0;
-    c->refused = true;
-    buf_free(&c->rx);
-    session_fragments(c->session);
+    uint64_t ms = c->edge->config->limits.message_ms;
+    if (ms > 0 && !timer_is_set(&c->deadline))
+        timer_set(&c->edge->wheel, &c->deadline, clock_ticks() + ms);
+    if (lws_remaining_packet_payload(c->wsi) == 0 && ++c->fragments >= most && most > 0)
+        refuse_exceeding(c, "limits.fragments", COUNTER_LIMIT_FRAGMENTS);
     return 0;
 }
 
@@ -196,6 +212,7 @@ int conn_receive(struct conn *c, const char *p, size_t n)
     buf_append(&c->rx, p, n);
     if (!last) return take_piece(c);
     c->fragments = 0;
+    timer_stop(&c->edge->wheel, &c->deadline);
     struct buf whole = c->rx;
     buf_init(&c->rx, whole.max);
     take_message(c, buf_view(&whole));

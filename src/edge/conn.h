@@ -39,7 +39,7 @@ struct conn {
     struct lws *wsi;
     struct session *session; /* from the upgrade until session_gone() */
     struct list node;        /* edge->conns */
-    struct timer deadline;   /* of the handshake or the answer, later of the close */
+    struct timer deadline;   /* of the handshake, the answer, a message in pieces, the close */
     struct response response;
     struct scrape *scrape; /* whose answer is awaited; or NULL */
     struct buf rx;         /* pieces of a message that is not complete yet */

@@ -486,10 +486,10 @@ void session_fail(struct session *s, enum close_code code)
     fail(s, SESSION_CLOSING, code);
 }
 
-void session_fragments(struct session *s)
+void session_exceeds(struct session *s, const char *option, enum counter which)
 {
     s->w->now = clock_ticks();
-    session_limit(s, "limits.fragments", COUNTER_LIMIT_FRAGMENTS);
+    session_limit(s, option, which);
 }
 
 void session_gone(struct session *s)

@@ -69,8 +69,8 @@ void session_writable(struct session *s);
 /* Close with this code: the peer broke a rule that the edge sees (binary frame, too big). What
  * was accepted before is still answered. */
 void session_fail(struct session *s, enum close_code code);
-/* The same for a message in more pieces than limits.fragments. */
-void session_fragments(struct session *s);
+/* The same with CLOSE_LIMIT and the option's name (constant), and counts it. */
+void session_exceeds(struct session *s, const char *option, enum counter which);
 /* The connection is gone; the transport is not touched any more. The session frees itself. */
 void session_gone(struct session *s);
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable
 
@@ -116,3 +117,29 @@ def test_header_bytes(start: Start) -> None:
     with Raw(server.port) as raw:
         raw.send((head + "Cookie: " + "y" * 4000 + "\r\n\r\n").encode())
         assert raw.closed()
+
+
+def test_message_ms(start: Start) -> None:
+    """Bytes that drip are no sign of life for ever, however often they come."""
+    server = start(config(), "--set", "limits.message_ms=300")
+    with Raw(server.port) as raw, Raw(server.port) as other:
+        raw.upgrade()
+        other.upgrade()
+        for _ in range(3):  # each message has its own time
+            other.frame(TEXT, b'{"type":"ping",', fin=False)
+            other.frame(CONT, b'"id":1}')
+            assert other.json()["type"] == "pong"
+        raw.send(encode(TEXT, b"x", length=1000))
+        raw.sock.settimeout(0.02)
+        with contextlib.suppress(ConnectionError):
+            for _ in range(1000):
+                raw.send(b"y")
+                try:
+                    raw._more()
+                    break
+                except TimeoutError:
+                    continue
+        raw.sock.settimeout(10)
+        assert close_of(raw) == (4502, "limits.message_ms")
+        other.text('{"type":"ping","id":2}')
+        assert other.json() == {"type": "pong", "id": 2}
