@@ -29,6 +29,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 PROCESSES = 2
+PENDING = 3  # requests of a client without a reply: it waits then
 # How far a producer's clock may be behind the order of the log: batches, transactions.
 SLACK = 5000
 
@@ -225,6 +226,7 @@ class Actor:
         self.ids = 0
         self.asked: dict[int, Request] = {}
         self.wanted: set[str] = set()
+        self.refused: set[str] = set()  # its last subscribe was: the bus took too long
         self.current: dict[str, Subscription] = {}
         self.epochs: dict[str, str] = {}  # of a topic
         self.places: dict[str, Cursor] = {}  # of a topic
@@ -290,7 +292,7 @@ class Actor:
         try:
             while not self.calm.is_set():
                 await asyncio.sleep(self.chance.expovariate(1 / (0.25 * self.plan.patience)))
-                if not self.calm.is_set():
+                if not self.calm.is_set() and len(self.asked) < PENDING:
                     for text in self.step():
                         await ws.send(text)
         except ConnectionClosed:
@@ -359,11 +361,29 @@ class Actor:
             if self.epochs.setdefault(self.names[name][0], epoch) != epoch:
                 self.fail(f"{name} has two epochs")
             self.remember(sub)
+            self.refused.discard(name)
         elif type_ == "unsubscribed" and request.what == "unsubscribe" and name in self.current:
             self.finish(name)
-        else:
+        elif not self.is_refusal(type_, frame, request):
             return self.fail(f"not expected: {frame}")
         return None
+
+    def is_refusal(self, type_: str, frame: Any, request: Request) -> bool:
+        """Of a subscribe: it may be that the bus is slow; or what comes of unsubscribing after that."""
+        name = request.name
+        if name in self.current:
+            return False
+        if request.what == "unsubscribe":
+            return name in self.refused and (
+                type_ == "unsubscribed" or frame["code"] == "not_subscribed"
+            )
+        if type_ != "error" or frame["code"] not in ("bus_unavailable", "busy"):
+            return False
+        self.figures["refused"] += 1
+        self.refused.add(name)
+        if not any(r.name == name and r.what == "subscribe" for r in self.asked.values()):
+            self.wanted.discard(name)
+        return True
 
     def remember(self, sub: Subscription) -> None:
         self.places[self.names[sub.name][0]] = {p: t.now for p, t in sub.tracks.items()}
@@ -424,6 +444,7 @@ class Actor:
         while await self.connection():
             self.asked.clear()
             self.wanted.clear()
+            self.refused.clear()
             for name in list(self.current):
                 self.finish(name)
 

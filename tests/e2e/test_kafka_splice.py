@@ -29,6 +29,7 @@ def test_splice(
             "drain": 3000,
             # Feeds end and begin again, and the past is in the ring only in part.
             "linger": 300,
+            "bus_wait": 30000,
             "replay": {"ring_messages": 200},
             "limits": {"queue_bytes": 65536, "send_buffer": 16384},
             "log": {"level": "debug"},
