@@ -7,9 +7,10 @@ partitions in the middle. An independent consumer reads the log at the end.
 
 from __future__ import annotations
 
+import bisect
 import random
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -106,7 +107,23 @@ def stop_compaction(plan: KafkaPlan, admin: AdminClient) -> None:
 
 
 Place = tuple[str, int, int]  # topic, partition, offset
-Written = dict[Place, tuple[int, str | None, int]]  # value, key, time
+Entry = tuple[int, str | None, int]  # value, key, time
+
+
+@dataclass
+class Written:
+    """What stands in the log, and since when at the latest."""
+
+    entries: dict[Place, Entry] = field(default_factory=dict)
+    since: dict[Place, int] = field(default_factory=dict)
+
+    def note(self, place: Place, entry: Entry) -> None:
+        self.entries[place] = entry
+        self.since[place] = now_ms()
+
+    def add(self, other: Written) -> None:
+        self.entries |= other.entries
+        self.since |= other.since
 
 
 class Writer:
@@ -125,16 +142,19 @@ class Writer:
             self.producer.init_transactions(ANSWER)
         self.open = False
         self.count = 0
-        self.written: Written = {}
-        self.pending: Written = {}  # of the open transaction
+        self.written = Written()
+        self.pending = Written()  # of the open transaction
+        self.begun: list[int] = []  # when transactions began, and ended
+        self.ended: list[int] = []
 
-    def note(self, topic: str, entry: tuple[int, str | None, int], error: Any, m: Any) -> None:
+    def note(self, topic: str, entry: Entry, error: Any, m: Any) -> None:
         assert error is None, error
         into = self.pending if self.transactional else self.written
-        into[topic, m.partition(), m.offset()] = entry
+        into.note((topic, m.partition(), m.offset()), entry)
 
     def write(self, burst: int) -> None:
         if self.transactional and not self.open:
+            self.begun.append(now_ms())
             self.producer.begin_transaction()
             self.open = True
         for _ in range(burst):
@@ -168,9 +188,16 @@ class Writer:
             self.producer.abort_transaction(ANSWER)
         else:
             self.producer.commit_transaction(ANSWER)
-            self.written |= self.pending
-        self.pending = {}
+            self.pending.since = dict.fromkeys(self.pending.since, now_ms())
+            self.written.add(self.pending)
+        self.ended.append(now_ms())
+        self.pending = Written()
         self.open = False
+
+    def hides(self, since: int) -> int:
+        """Until when a transaction that was open then kept others from being read."""
+        index = bisect.bisect(self.begun, since)
+        return self.ended[index - 1] if index else 0
 
     def finish(self) -> None:
         self.end()
@@ -205,14 +232,16 @@ def produce(plan: KafkaPlan, shared: Any, admin: AdminClient, base: dict[str, An
         if not grown and sum(shared.delivered) > plan.deliveries / 3:
             grow(plan, admin)
             grown = True
-    written: Written = {}
+    written = Written()
     for writer in writers:
         writer.finish()
-        written |= writer.written
+        written.add(writer.written)
+    for place, since in written.since.items():
+        written.since[place] = max(since, *(writer.hides(since) for writer in writers))
     return written
 
 
-def read(plan: KafkaPlan, topic: str, base: dict[str, Any]) -> Written:
+def read(plan: KafkaPlan, topic: str, base: dict[str, Any]) -> dict[Place, Entry]:
     """All of a topic that is committed."""
     settings = {
         "group.id": "splice",
@@ -221,7 +250,7 @@ def read(plan: KafkaPlan, topic: str, base: dict[str, Any]) -> Written:
         "isolation.level": "read_committed",
     }
     consumer = Consumer({**base, **settings})
-    found: Written = {}
+    found: dict[Place, Entry] = {}
     try:
         name = plan.topic(topic)
         partitions = consumer.list_topics(name, ANSWER).topics[name].partitions
@@ -247,12 +276,13 @@ def tell(plan: KafkaPlan, written: Written, base: dict[str, Any]) -> Truth:
     topics: dict[str, list[Row]] = {}
     for topic in PARTITIONS:
         there = read(plan, topic, base)
-        mine = {place: entry for place, entry in written.items() if place[0] == topic}
+        mine = {place: entry for place, entry in written.entries.items() if place[0] == topic}
         if topic != COMPACTED:
             assert there == mine, f"{topic}: {len(mine)} were acknowledged, {len(there)} are there"
         assert there.items() <= mine.items(), f"{topic}: more is there than was acknowledged"
         topics[topic] = [
-            Row(place[1], place[2], *entry, place in there) for place, entry in sorted(mine.items())
+            Row(place[1], place[2], *entry, written.since[place], place in there)
+            for place, entry in sorted(mine.items())
         ]
         if topic == COMPACTED:
             assert len(there) < len(mine), "nothing was compacted"

@@ -30,8 +30,8 @@ from websockets.exceptions import ConnectionClosed
 
 PROCESSES = 2
 PENDING = 3  # requests of a client without a reply: it waits then
-# How far a producer's clock may be behind the order of the log: batches, transactions.
-SLACK = 5000
+# How far a busy daemon may be behind the log, ms.
+SLACK = 20_000
 
 Channel = tuple[str, str | None]  # topic, key
 Cursor = dict[int, int]  # of each partition the number in it
@@ -63,6 +63,7 @@ class Row(NamedTuple):
     value: int
     key: str | None
     ts: int = 0
+    seen: int = 0  # when everybody could read it, at the latest
     kept: bool = True  # False: it was there, and compaction may have removed it at any time
 
 
@@ -74,6 +75,7 @@ class Log:
         self.numbers = array("q", (row.number for row in rows))
         self.values = array("q", (row.value for row in rows))
         self.times = array("q", (row.ts for row in rows))
+        self.seen = array("q", (row.seen for row in rows))
         self._kept = array("q", itertools.accumulate((row.kept for row in rows), initial=0))
 
     def after(self, number: int) -> int:
@@ -547,34 +549,32 @@ def judge_after(sub: Subscription, plan: Plan) -> str | None:
 def judge_times(sub: Subscription, logs: dict[int, Log]) -> str | None:
     """Is what was left out older than what was asked for, and what came not?
 
-    The first is exact: nothing before the first message that is new enough is. The second is not: what
-    follows that message may be older, and so may be what was not yet there when it was asked for.
+    The order of the log is not that of the times: a message may be written long after it was made. But
+    what could be read before another one was made is older, and stands before it if they share a
+    partition.
     """
     if sub.kind in ("after", "earliest"):
         return None
-    bounds = {
-        "now": (sub.sent, sub.confirmed),
-        "time": (min(sub.number, sub.sent), sub.number),
+    oldest, newest = {
+        "now": (sub.sent - SLACK, sub.confirmed),
+        "time": (min(sub.number, sub.sent - SLACK), sub.number),
         "ago": (sub.sent - sub.number, sub.confirmed - sub.number),
         "last": (0, sub.confirmed),
-    }
-    oldest, newest = bounds[sub.kind]
+    }[sub.kind]
     left, came = 0, []
     for partition, number in sub.cursor.items():
-        log = logs.get(partition, Log())
+        log, track = logs.get(partition, Log()), sub.tracks[partition]
         at = log.after(number)
-        track = sub.tracks[partition]
         left = max([left, *(ts for i, ts in enumerate(log.times[:at]) if log.lacking(i, i + 1))])
-        upto = log.after(track.numbers[-1]) if track.numbers else at
-        came += log.times[at:upto]
+        came += log.seen[at : log.after(track.numbers[-1]) if track.numbers else at]
     if left > newest:
         return f"{sub.cursor} leaves out a message of {left}, which is newer than {newest}"
-    if came and min(came) < oldest - SLACK:
+    if came and min(came) < oldest:
         return f"{sub.cursor} brings a message of {min(came)}, which is older than {oldest}"
     if sub.kind == "last":
         if came and sub.number and left > min(came) + SLACK:
             return f"leaves out a message of {left}, and brings one of {min(came)}"
-        old = sum(ts < sub.sent - SLACK for ts in came)
+        old = sum(seen < sub.sent - SLACK for seen in came)
         if old > sub.number:
             return f"last {sub.number} brings {old}"
     return None
