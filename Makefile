@@ -163,23 +163,23 @@ help: ## this list
 .PHONY: test test-full test-js test-browser test-kafka check-c check-fresh
 VENV := build/venv
 NODE := build/node
-SUITES := units contract e2e js browser
+KAFKA := build/kafka
+SUITES := units contract e2e kafka js browser
+READY := $(VENV)/ready $(NODE)/ready $(KAFKA)/ready
 
 test: ## installs what tests need, builds, runs the whole suite (SAN=… with that build)
 	$(call packages,run build test)
-	@$(MAKE) --no-print-directory -j$(JOBS) all tests $(VENV)/ready $(NODE)/ready
+	@$(MAKE) --no-print-directory -j$(JOBS) all tests $(READY)
 	@SAN=$(SAN) tests/run $(B) $(SUITES)
 
-test-full: ## test with the long tests and Kafka's, then the suite under both sanitizers
-	$(call packages,run build test kafka)
-	@$(MAKE) --no-print-directory -j$(JOBS) all tests $(VENV)/ready $(NODE)/ready
-	@SAN=$(SAN) TEST_FULL=1 tests/run $(B) $(SUITES) kafka
-	@$(MAKE) --no-print-directory SAN=address test test-kafka
-	@$(MAKE) --no-print-directory SAN=thread test test-kafka
+test-full: ## test with the long tests, then the suite under both sanitizers
+	$(call packages,run build test)
+	@$(MAKE) --no-print-directory -j$(JOBS) all tests $(READY)
+	@SAN=$(SAN) TEST_FULL=1 tests/run $(B) $(SUITES)
+	@$(MAKE) --no-print-directory SAN=address test
+	@$(MAKE) --no-print-directory SAN=thread test
 
-test-kafka: ## installs what a real broker needs, and runs the tests of Kafka on one
-	$(call packages,run build test kafka)
-	@$(MAKE) --no-print-directory -j$(JOBS) all tests $(VENV)/ready
+test-kafka: all tests $(VENV)/ready $(KAFKA)/ready ## the tests of Kafka alone, on a real broker
 	@SAN=$(SAN) tests/run $(B) kafka
 
 test-js: all $(NODE)/ready ## wsbus.js under Node, against the daemon
@@ -210,6 +210,12 @@ $(NODE)/ready: tests/js/package.json tests/js/package-lock.json
 	@echo '  NPM   $(NODE)'
 	@mkdir -p $(@D) && cp $^ $(@D)/
 	@cd $(@D) && npm ci --silent --ignore-scripts --no-audit --no-fund
+	@touch $@
+
+# The broker, from Maven Central.
+$(KAFKA)/ready: tests/kafka/pom.xml tests/kafka/broker
+	@echo '  MVN   $(KAFKA)'
+	@tests/kafka/broker jars >/dev/null
 	@touch $@
 
 # ---------------------------------------------------------------- lint
