@@ -141,13 +141,15 @@ packages: ## installs everything that run, test and lint need, and nothing else
 
 install: all ## to $(DESTDIR)$(PREFIX)
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/include/wsbus \
-	    $(DESTDIR)$(PREFIX)/share/doc/wsbus
+	    $(DESTDIR)$(PREFIX)/share/doc/wsbus $(DESTDIR)$(PREFIX)/lib/systemd/system
 	install -m 755 $(B)/wsbus $(DESTDIR)$(PREFIX)/bin/wsbus
 	install -m 644 include/wsbus/backend.h $(DESTDIR)$(PREFIX)/include/wsbus/
-	install -m 644 LICENSE $(wildcard README.md docs/*.md docs/*.svg) $(DESTDIR)$(PREFIX)/share/doc/wsbus/
+	sed 's|/usr/local/bin|$(PREFIX)/bin|' deploy/wsbus.service \
+	    >$(DESTDIR)$(PREFIX)/lib/systemd/system/wsbus.service
+	install -m 644 LICENSE $(wildcard README.md SECURITY.md docs/*.md docs/*.svg) $(DESTDIR)$(PREFIX)/share/doc/wsbus/
 
 uninstall: ## takes away what `install` put there
-	rm -f $(DESTDIR)$(PREFIX)/bin/wsbus
+	rm -f $(DESTDIR)$(PREFIX)/bin/wsbus $(DESTDIR)$(PREFIX)/lib/systemd/system/wsbus.service
 	rm -rf $(DESTDIR)$(PREFIX)/include/wsbus $(DESTDIR)$(PREFIX)/share/doc/wsbus
 
 clean: ## removes build/

@@ -3,6 +3,7 @@
  * The main thread reads the configuration, starts the threads and then waits for signals:
  * SIGTERM and SIGINT drain and stop (a second one at once), SIGHUP reads the configuration again.
  * Exit codes: 0 stopped in order, 1 could not run, 2 wrong use or configuration. */
+#include <errno.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -17,6 +18,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/notify.h"
 #include "bus/registry.h"
 #include "config/config.h"
 #include "edge/addresses.h"
@@ -181,8 +183,15 @@ static void print_hint(const struct program *p)
     fflush(stdout);
 }
 
+/* To systemd, or whoever has started us and wants to hear it. */
+static void told(int rc)
+{
+    if (rc < 0) log_warn(log_event("notify_failed"), log_s("reason", strerror(errno)));
+}
+
 static void announce(const struct program *p)
 {
+    told(notify_ready());
     for (size_t i = 0; i < p->config.listen_count; i++)
         log_info(log_event("listening"), log_s("address", p->listeners[i].address),
                  log_i("workers", p->worker_count), log_s("version", WSBUS_VERSION));
@@ -290,9 +299,13 @@ static uint64_t serve(struct program *p, const sigset_t *signals)
 {
     for (;;) {
         int sig = sigwaitinfo(signals, NULL);
-        if (sig == SIGHUP) reload(p);
         if (sig == SIGTERM || sig == SIGINT) break;
+        if (sig != SIGHUP) continue;
+        told(notify_reloading());
+        reload(p);
+        told(notify_ready());
     }
+    told(notify_stopping(p->config.drain + 3 * STOP_MS));
     bool patient = drain(p, signals);
     log_info(log_event("stopping"), log_i("connections", connections(p)));
     return patient ? STOP_MS : 0;
