@@ -12,11 +12,13 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/text.h"
+#include "edge/acked.h"
 #include "edge/scrape.h"
 #include "edge/wire.h"
 
 #define CLOSE_REASON_MAX 123 /* RFC 6455 5.5 */
-#define CLOSE_MS 5000        /* what a close may take, from the wish to the end */
+#define CLOSE_MS 5000        /* what a close may take without a sign that the peer reads on */
+#define HURRY_MS 1000        /* what a handshake may take while the process drains */
 
 static struct conn *conn_of(struct transport *t)
 {
@@ -38,11 +40,17 @@ static const char *awaited(const struct conn *c)
     return c->state == CONN_SENDING ? "reader" : "close";
 }
 
+static bool close_moves(struct conn *c);
+
 static void deadline_passed(struct timer *t)
 {
     struct conn *c = CONTAINER_OF(t, struct conn, deadline);
     if (c->state == CONN_SENDING && response_moves(c)) {
         timer_set(&c->edge->wheel, t, clock_ticks() + c->edge->config->limits.queue_ms);
+        return;
+    }
+    if (c->state == CONN_CLOSING && close_moves(c)) {
+        timer_set(&c->edge->wheel, t, clock_ticks() + CLOSE_MS);
         return;
     }
     if (c->state == CONN_OPEN) {
@@ -78,6 +86,7 @@ struct conn *conn_new(struct edge *edge, const struct arrival *a)
     address_write(&c->address, c->peer);
     timer_init(&c->deadline, deadline_passed);
     timer_set(&edge->wheel, &c->deadline, clock_ticks() + edge->config->limits.handshake_ms);
+    if (atomic_load(&edge->admission->draining)) conn_hurry(c);
     list_append(&edge->conns, &c->node);
     atomic_fetch_add_explicit(&edge->count, 1, memory_order_relaxed);
     return c;
@@ -114,9 +123,27 @@ void conn_kill(struct conn *c)
     if (c->wsi) shutdown(lws_get_socket_fd(c->wsi), SHUT_RDWR);
 }
 
+void conn_hurry(struct conn *c)
+{
+    uint64_t due = clock_ticks() + HURRY_MS;
+    if (c->state == CONN_HTTP && due < c->deadline.due)
+        timer_set(&c->edge->wheel, &c->deadline, due);
+}
+
+/* A slow reader that reads is let read to the end, where the close frame is. */
+static bool close_moves(struct conn *c)
+{
+    uint64_t now = acked_bytes(lws_get_socket_fd(c->wsi));
+    bool moves = now != c->taken && clock_ticks() - c->left < c->edge->config->limits.queue_ms;
+    c->taken = now;
+    return moves;
+}
+
 static void leave_open(struct conn *c)
 {
     c->state = CONN_CLOSING;
+    c->left = clock_ticks();
+    c->taken = acked_bytes(lws_get_socket_fd(c->wsi));
     buf_free(&c->rx);
     timer_set(&c->edge->wheel, &c->deadline, clock_ticks() + CLOSE_MS);
 }

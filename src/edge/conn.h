@@ -46,6 +46,8 @@ struct conn {
     uint64_t fragments;    /* frames that these came in */
     const char *reason;    /* of a close that we began, constant */
     uint32_t last;         /* bytes of the last write */
+    uint64_t left;         /* ticks of the beginning of the close */
+    uint64_t taken;        /* bytes that the peer had taken when that was last looked at */
     enum conn_state state;
     enum close_code code; /* 0: none has been asked for */
     struct addresses_entry *entry;
@@ -68,6 +70,8 @@ struct conn *conn_new(struct edge *edge, const struct arrival *a);
 void conn_forwarded(struct conn *c, const struct address *client);
 void conn_free(struct conn *c);
 void conn_kill(struct conn *c);
+/* The process drains: one that has not finished its handshake does not keep it waiting. */
+void conn_hurry(struct conn *c);
 
 /* What happens to it. Those that return int return what libwebsockets wants to hear: 0, or -1 to
  * have the socket closed. */

@@ -145,8 +145,11 @@ static void on_wake(uv_async_t *a)
 {
     struct worker *w = a->data;
     session_worker_inbox(w->edge.sessions);
-    if (atomic_exchange(&w->drain_asked, false))
+    if (atomic_exchange(&w->drain_asked, false)) {
         session_worker_drain(w->edge.sessions, atomic_load(&w->drain_ms));
+        for (struct list *n = w->edge.conns.next; n != &w->edge.conns; n = n->next)
+            conn_hurry(LIST_ITEM(n, struct conn, node));
+    }
     if (atomic_load(&w->stop_asked)) finish(w);
 }
 

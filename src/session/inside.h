@@ -105,8 +105,8 @@ struct session {
     struct budget budget;
     const char *limit; /* what it is closed for with CLOSE_LIMIT, constant; or NULL */
     uint64_t alive;    /* ticks of the last sign of life */
-    uint64_t ping_due;
-    struct timer timer; /* OPEN: ping or its deadline; DRAINING, CLOSING: the end of it */
+    uint64_t ping_due, leave;
+    struct timer timer; /* OPEN, DRAINING: ping, its deadline, leave; CLOSING: the end of it */
     struct list node, ending;
     struct list subscriptions;
     struct list hungry;    /* subscriptions that wait for room to pull */

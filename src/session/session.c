@@ -305,10 +305,12 @@ static void arm(struct session *s)
 
     switch ((enum session_state)s->state) {
     case SESSION_OPEN:
-        if (w->spec.config->limits.ping_ms == 0) return;
-        due = s->ping_due < silent ? s->ping_due : silent;
+    case SESSION_DRAINING:
+        due = s->leave;
+        if (w->spec.config->limits.ping_ms == 0) break;
+        if (silent < due) due = silent;
+        if (s->ping_due < due) due = s->ping_due;
         break;
-    case SESSION_DRAINING: due = s->ping_due; break;
     case SESSION_CLOSING:
         due = w->now + SESSION_CLOSE_MS;
         if (w->draining && due > w->drain_end) due = w->drain_end;
@@ -317,21 +319,22 @@ static void arm(struct session *s)
     case SESSION_CLOSED:
     case SESSION_GONE: return;
     }
-    timer_set(w->spec.timers, &s->timer, due);
+    if (due < UINT64_MAX) timer_set(w->spec.timers, &s->timer, due);
 }
 
 static void ping(struct session *s)
 {
     struct session_worker *w = s->w;
+    uint64_t every = w->spec.config->limits.ping_ms;
 
-    if (w->now - s->alive >= silence_allowed(s)) {
+    if (every && w->now - s->alive >= silence_allowed(s)) {
         counter_add(&w->counters, COUNTER_LIMIT_PONG_MS, 1);
         fail(s, SESSION_FAILED, CLOSE_NO_PONG);
         return;
     }
-    if (w->now >= s->ping_due) {
+    if (every && w->now >= s->ping_due) {
         session_push(s, w->ping, OUTQ_CAPPED, NULL);
-        s->ping_due = w->now + w->spec.config->limits.ping_ms;
+        s->ping_due = w->now + every;
     }
     arm(s);
 }
@@ -342,8 +345,13 @@ static void on_timer(struct timer *t)
 
     s->w->now = clock_ticks();
     switch ((enum session_state)s->state) {
-    case SESSION_OPEN: ping(s); return;
-    case SESSION_DRAINING: fail(s, SESSION_CLOSING, CLOSE_RESTART); return;
+    case SESSION_OPEN:
+    case SESSION_DRAINING:
+        if (s->w->now >= s->leave)
+            fail(s, SESSION_CLOSING, CLOSE_RESTART);
+        else
+            ping(s);
+        return;
     case SESSION_CLOSING: session_cut(s, s->code); return;
     case SESSION_FAILED:
     case SESSION_CLOSED:
@@ -408,6 +416,7 @@ static void begin(struct session *s)
 
     w->now = clock_ticks();
     s->alive = w->now;
+    s->leave = UINT64_MAX;
     /* Somewhere within the first interval, so that the pings of many do not come in waves. */
     if (every) s->ping_due = w->now + 1 + random_u64() % every;
     if (s->raw)
@@ -475,7 +484,7 @@ void session_goaway(struct session *s, uint64_t retry_after, uint64_t due)
         reply_goaway(session_writer(s), "restart", retry_after);
         session_reply(s, OUTQ_CAPPED);
     }
-    s->ping_due = due;
+    s->leave = due;
     enter(s, SESSION_DRAINING);
 }
 

@@ -46,9 +46,9 @@ void session_worker_inbox(struct session_worker *w);
  * sockets). Called at the end of each turn; also frees what ended in this turn. */
 bool session_worker_turn(struct session_worker *w, unsigned slice);
 
-/* Drain: `goaway` to every session, each with its own random retry_after within `window_ms`; then
- * each is closed with 1012 at its time, once its requests are answered and its queue is out, at
- * the latest at the end of the window. New sessions are closed at once. */
+/* Drain: `goaway` to every session, each with its own random retry_after, evenly spread over
+ * `window_ms`; then each is closed with 1012 at its time, once its requests are answered and its
+ * queue is out, at the latest at the end of the window. New sessions are closed at once. */
 void session_worker_drain(struct session_worker *w, uint64_t window_ms);
 /* Close what is left, now: requests that are open are answered first. */
 void session_worker_finish(struct session_worker *w);

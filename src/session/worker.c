@@ -185,17 +185,38 @@ uint64_t worker_retry_after(const struct session_worker *w)
     return w->now < w->drain_end ? random_u64() % (w->drain_end - w->now + 1) : 0;
 }
 
+/* Each client has its own slice of the window, which one is chance: so that at no moment more go
+ * than there must. */
+static uint32_t *shuffled(uint32_t n)
+{
+    uint32_t *order = mem_alloc(n * sizeof *order);
+
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t j = (uint32_t)(random_u64() % (i + 1));
+        order[i] = order[j];
+        order[j] = i;
+    }
+    return order;
+}
+
 void session_worker_drain(struct session_worker *w, uint64_t window_ms)
 {
     struct list *n;
+
+    uint32_t *order = shuffled((uint32_t)w->count), i = 0;
+    /* Who goes last has time for its answers too. */
+    uint64_t spread = window_ms - (window_ms / 20 < 1000 ? window_ms / 20 : 1000);
 
     w->now = clock_ticks();
     w->draining = true;
     w->drain_end = w->now + window_ms;
     for (n = w->sessions.next; n != &w->sessions; n = n->next) {
-        uint64_t after = worker_retry_after(w);
+        uint64_t from = spread * order[i] / w->count, to = spread * (order[i] + 1ULL) / w->count;
+        uint64_t after = from + random_u64() % (to - from + 1);
         session_goaway(LIST_ITEM(n, struct session, node), after, w->now + after);
+        i++;
     }
+    free(order);
 }
 
 void session_worker_finish(struct session_worker *w)

@@ -14,7 +14,7 @@ from websockets.exceptions import ConnectionClosed
 from client import Client, data
 from conftest import Start
 from raw import TEXT, Raw, encode, handshake, wait_for
-from server import config
+from server import WORKERS, config
 
 Connect = Callable[..., Client]
 
@@ -125,6 +125,32 @@ def test_drain_ends_when_all_have_gone(start: Start, connect: Connect) -> None:
     assert special.wait(5) == 0
 
 
+def test_drain_does_not_wait_for_who_asks_nothing(start: Start, connect: Connect) -> None:
+    """A browser opens connections in advance: nothing has begun on them that could be finished."""
+    special = start(config(drain=60_000, limits={"handshake_ms": 60_000}))
+    client = connect(special)
+    with Raw(special.port), Raw(special.port) as halfway:
+        halfway.send(b"GET /ws HTTP/1.1\r\nHost: a")
+        client.quiet()
+        special.terminate()
+        client.next("goaway")
+        client.close()
+        assert special.wait(10) == 0
+
+
+def test_drain_is_spread_evenly(start: Start, connect: Connect) -> None:
+    special = start(config(drain=4000))
+    clients = [connect(special) for _ in range(40)]
+    special.terminate()
+    after = sorted(int(str(client.next("goaway")["retry_after"])) for client in clients)
+    assert 0 <= after[0] and after[-1] <= 4000
+    # Of each worker one in each slice.
+    for i in range(4):
+        assert abs(sum(i * 950 <= a < (i + 1) * 950 for a in after) - 10) <= 2 * WORKERS + 1, after
+    special.terminate()
+    assert special.wait(10) == 0
+
+
 def test_second_sigterm_hastens(start: Start, connect: Connect) -> None:
     special = start(config(drain=60_000))
     clients = [connect(special) for _ in range(20)]
@@ -186,6 +212,27 @@ def test_slow_reader_is_closed_and_others_go_on(start: Start, connect: Connect) 
         assert code == 4000
         assert got == [f"{i:03}" for i in range(len(got))] and len(got) < 100
     reader.quiet()
+
+
+@pytest.mark.long
+def test_slow_reader_may_read_to_the_end(start: Start, connect: Connect) -> None:
+    """As long as it reads, it gets all that was sent and then the reason."""
+    special = start(config(limits={"queue_bytes": 65536, "send_buffer": 65536}))
+    writer = connect(special)
+    with Raw(special.port, receive_buffer=4096) as slow:
+        slow.upgrade()
+        slow.text('{"type":"subscribe","id":1,"channel":"plain.a"}')
+        assert slow.json()["type"] == "subscribed"
+        for _ in range(100):
+            writer.publish("plain.a", text="x" * 10_000)
+        began, code = time.monotonic(), 0
+        while not code:
+            opcode, payload = slow.read_frame()
+            if opcode == 8:
+                code = int.from_bytes(payload[:2], "big")
+            time.sleep(1)
+        assert code == 4000 and time.monotonic() - began > 5.5
+    writer.quiet()
 
 
 def test_slow_reader_by_age(start: Start, connect: Connect) -> None:
