@@ -30,6 +30,14 @@ B      := build/san-thread
 CFLAGS ?= -O1 -g
 HARDEN := -fsanitize=thread -fno-omit-frame-pointer
 HARDEN_LINK := -fsanitize=thread
+else ifeq ($(SAN),fuzz)
+# libFuzzer is clang's.
+B      := build/fuzz
+CC     := clang
+CFLAGS ?= -O1 -g
+HARDEN := -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined \
+          -fno-omit-frame-pointer
+HARDEN_LINK := -fsanitize=fuzzer-no-link,address,undefined
 else
 $(error SAN=$(SAN): say SAN=address, SAN=thread or nothing)
 endif
@@ -54,6 +62,8 @@ UNITS    := $(sort $(wildcard tests/unit/test_*.c))
 UNIT_AID := $(filter-out $(UNITS),$(sort $(wildcard tests/unit/*.c)))
 CONTRACT := $(sort $(wildcard tests/contract/*.c))
 
+FUZZ     := $(sort $(wildcard tests/fuzz/fuzz_*.c))
+
 object = $(patsubst %.c,$(B)/obj/%.o,$(1))
 UNIT_BINS     := $(patsubst tests/unit/%.c,$(B)/tests/%,$(UNITS))
 # One program for each backend: the suite and its fixture.
@@ -61,7 +71,11 @@ FIXTURES      := $(filter tests/contract/fixture_%,$(CONTRACT))
 CONTRACT_BINS := $(patsubst tests/contract/fixture_%.c,$(B)/tests/test_contract_%,$(FIXTURES))
 # What ThreadSanitizer does not know by itself.
 SAN_AID       := $(if $(filter thread,$(SAN)),tests/sanitizers/threads.c)
-OBJECTS       := $(call object,$(SOURCES) src/main.c $(UNITS) $(UNIT_AID) $(CONTRACT) $(SAN_AID))
+# Harnesses: those that replay what is kept, and with SAN=fuzz those that search.
+REPLAY_BINS   := $(patsubst tests/fuzz/%.c,$(B)/tests/%,$(FUZZ))
+FUZZ_BINS     := $(patsubst tests/fuzz/%.c,$(B)/%,$(FUZZ))
+OBJECTS       := $(call object,$(SOURCES) src/main.c $(UNITS) $(UNIT_AID) $(CONTRACT) $(FUZZ) \
+                   tests/fuzz/replay.c $(SAN_AID))
 
 # What the binary serves by itself: the files that src/web/assets names, as C data.
 PACKAGE := $(B)/web/package
@@ -82,7 +96,7 @@ endif
 
 all: $(B)/wsbus ## build/wsbus (SAN=address or SAN=thread: build/san-…/wsbus)
 
-tests: $(UNIT_BINS) $(CONTRACT_BINS) ## builds the C tests, runs nothing
+tests: $(UNIT_BINS) $(CONTRACT_BINS) $(REPLAY_BINS) ## builds the C tests, runs nothing
 
 $(B)/wsbus: $(B)/obj/src/main.o $(call object,$(SAN_AID)) $(B)/libwsbus.a
 	$(call say,LINK,$@)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS)
@@ -99,6 +113,13 @@ $(CONTRACT_BINS): $(B)/tests/test_contract_%: $(B)/obj/tests/contract/fixture_%.
     $(call object,$(filter-out $(FIXTURES),$(CONTRACT)) $(SAN_AID)) $(B)/libwsbus.a
 	$(call say,LINK,$@)mkdir -p $(@D) && \
 	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ -lcmocka $(LDLIBS)
+
+$(REPLAY_BINS): $(B)/tests/%: $(B)/obj/tests/fuzz/%.o $(B)/obj/tests/fuzz/replay.o \
+    $(call object,$(SAN_AID)) $(B)/libwsbus.a
+	$(call say,LINK,$@)mkdir -p $(@D) && $(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS)
+
+$(FUZZ_BINS): $(B)/fuzz_%: $(B)/obj/tests/fuzz/fuzz_%.o $(B)/libwsbus.a
+	$(call say,LINK,$@)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LDLIBS)
 
 $(OBJECTS): $(B)/obj/%.o: %.c $(B)/flags
 	$(call say,CC,$<)mkdir -p $(@D) && $(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
@@ -162,11 +183,11 @@ help: ## this list
 	@echo '             SAN=address|thread  ARGS="-c FILE"  PREFIX  DESTDIR  JOBS  IMAGE'
 
 # ---------------------------------------------------------------- tests
-.PHONY: test test-full test-js test-browser test-kafka check-c check-fresh
+.PHONY: test test-full test-js test-browser test-kafka check-c check-fresh fuzz fuzzers
 VENV := build/venv
 NODE := build/node
 KAFKA := build/kafka
-SUITES := units contract e2e kafka js browser
+SUITES := units fuzz contract e2e kafka js browser
 READY := $(VENV)/ready $(NODE)/ready $(KAFKA)/ready
 
 test: ## installs what tests need, builds, runs the whole suite (SAN=… with that build)
@@ -192,7 +213,15 @@ test-browser: all $(NODE)/ready ## the pages and wsbus.js in Chromium and Firefo
 
 check-c: ## the C tests only: units and contract suite
 	@$(MAKE) --no-print-directory -j$(JOBS) tests
-	@SAN=$(SAN) tests/run $(B) units contract
+	@SAN=$(SAN) tests/run $(B) units fuzz contract
+
+TIME ?= 60
+fuzz: ## searches with each fuzz harness for TIME=60 seconds (needs clang)
+	$(call packages,run build lint)
+	@$(MAKE) --no-print-directory -j$(JOBS) SAN=fuzz fuzzers
+	@JOBS=$(JOBS) tests/fuzz/run $(TIME)
+
+fuzzers: $(FUZZ_BINS)
 
 check-fresh: ## as root: `make run`, `make test` in a fresh Debian 12 and 13 (needs debootstrap)
 	tests/fresh/run bookworm

@@ -1,0 +1,145 @@
+#!/usr/bin/env python3
+"""What attacks cost the others: memory of the daemon, and how old messages are when healthy clients
+have them, before and while one goes on. The table of docs/security.md.
+
+    tests/bench/attacks.py [--seconds 5] [--clients 100] [--rate 500] [--workers 1] [ATTACK…]
+
+The limits are the defaults. A hundred healthy clients follow one channel; the attacker (see
+tests/e2e/attacks.py) comes from one address, by a PROXY header. Needs a C compiler for the clients that
+measure, and the Python of the end-to-end tests.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import threading
+import time
+from typing import Any
+
+from rig import ROOT, Sink, load, say
+
+from attacks import ATTACKS  # isort: skip  # of tests/e2e, which rig has put into the path
+from client import Client  # isort: skip
+from server import Server  # isort: skip
+from test_metrics import scrape  # isort: skip
+
+FRAME = {"type": "subscribe", "id": 1, "channel": "plain.healthy"}
+SCRIPT = str(ROOT / "tests" / "e2e" / "attacks.py")
+
+
+def settings(workers: int) -> dict[str, Any]:
+    return {
+        "listen": ["127.0.0.1:0", {"address": "127.0.0.1:0", "proxy_protocol": True}],
+        "trusted_proxies": ["127.0.0.1"],
+        "admin": "127.0.0.1:0",
+        "workers": workers,
+        "buses": {"m": {"type": "memory"}},
+        "channels": [{"match": "plain.**", "bus": "m"}],
+        "limits": {"ping_ms": 0},  # the clients that measure do not answer pings
+    }
+
+
+class Feed(threading.Thread):
+    """Publishes messages that carry the time, at a steady rate."""
+
+    def __init__(self, server: Server, rate: int) -> None:
+        super().__init__(daemon=True)
+        self.client, self.rate, self.over = Client(server.url), rate, False
+
+    def run(self) -> None:
+        due = time.monotonic()
+        while not self.over:
+            self.client.ws.send(
+                '{"type":"publish","channel":"plain.healthy","data":{"t":%d}}' % time.monotonic_ns()
+            )
+            due += 1 / self.rate
+            time.sleep(max(0.0, due - time.monotonic()))
+        self.client.close()
+
+
+class Watch(threading.Thread):
+    """The most memory that the daemon has while this runs."""
+
+    def __init__(self, server: Server) -> None:
+        super().__init__(daemon=True)
+        self.server, self.most, self.over = server, 0, False
+
+    def run(self) -> None:
+        while not self.over:
+            self.most = max(self.most, self.server.rss())
+            time.sleep(0.02)
+
+    def end(self) -> int:
+        self.over = True
+        self.join()
+        return self.most
+
+
+def limits_hit(before: dict[Any, float], after: dict[Any, float]) -> str:
+    found = []
+    for (name, labels), count in after.items():
+        if name == "wsbus_limit_hits_total" and count > before[name, labels]:
+            option = labels.partition("limits.")[2][:-1]
+            found.append(f"{option} {count - before[name, labels]:.0f}")
+    return ", ".join(found) or "-"
+
+
+def attack(name: str, options: argparse.Namespace) -> None:
+    server = Server(f"bench-{name}", settings(options.workers))
+    try:
+        port = server.log().split("event=listening ")[2].split("address=")[1].split()[0]
+        port = port.strip('"').rpartition(":")[2]
+        with Client(server.url) as client:
+            for _ in range(200):
+                client.publish("plain.big", data="x" * 5000)
+        sink = Sink(server, options.clients, 1, FRAME)
+        sink.wait("subscribed", options.clients)
+        feed = Feed(server, options.rate)
+        feed.start()
+        sink.ask("clear")
+        time.sleep(options.seconds)
+        before, memory, counts = sink.report(), server.rss(), scrape(server)
+        watch = Watch(server)
+        watch.start()
+        sink.ask("clear")
+        subprocess.run(
+            [sys.executable, SCRIPT, name, port, str(options.seconds), "198.51.100.1"],
+            stdout=subprocess.DEVNULL,
+            check=True,
+        )
+        during, most = sink.report(), watch.end()
+        hit = limits_hit(counts, scrape(server))
+        time.sleep(2)
+        after = server.rss()
+        feed.over = True
+        feed.join()
+        sink.close()
+        say(
+            f"| {name} | {hit} | {memory >> 20} / {most >> 20} / {after >> 20} MB "
+            f"| {before['p99']:.2f} / {during['p99']:.2f} ms |"
+        )
+    finally:
+        server.kill()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--seconds", type=float, default=5.0)
+    parser.add_argument("--clients", type=int, default=100)
+    parser.add_argument("--rate", type=int, default=500, help="messages a second")
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("attacks", nargs="*", metavar="ATTACK", help=", ".join(ATTACKS))
+    options = parser.parse_args()
+    say(f"{load()}\n")
+    say("| attack | limits that were hit | memory before / during / after | p99 before / during |")
+    say("| --- | --- | --- | --- |")
+    for name in options.attacks or ATTACKS:
+        attack(name, options)
+
+
+if __name__ == "__main__":
+    main()
