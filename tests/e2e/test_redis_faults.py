@@ -19,7 +19,8 @@ QUICK = {"timeout": 700, "connect_timeout": 700, "publish_timeout": 1500}
 
 def faults(
     start: Start, server: Redis, proxy: Proxy, seconds: float, show: pytest.CaptureFixture[str]
-) -> None:
+) -> bool:
+    """False: too little happened to show anything."""
     seed = int(os.environ.get("WSBUS_TEST_SEED") or random.SystemRandom().getrandbits(32))
     settings = bridge_config(proxy.url, QUICK, workers=WORKERS, linger=100, bus_wait=1000)
     special = start(settings)
@@ -31,16 +32,18 @@ def faults(
         print(", ".join(f"{count} {name}" for name, count in sorted(figures.items())))
     if errors:
         pytest.fail(f"seed {seed}, {len(errors)} errors:\n" + "\n".join(errors[:20]), pytrace=False)
-    assert figures["from channels"] and figures["from streams"] and figures["gaps"]
-    assert figures["replies published"]
+    return all(figures[name] for name in ("from channels", "from streams", "gaps", "replies published"))
 
 
 @pytest.mark.timeout(200)
 def test_faults(
     start: Start, redis_start: Callable[..., Redis], proxy_to: Callable[[Redis], Proxy], capsys: pytest.CaptureFixture[str]
 ) -> None:  # fmt: skip
-    server = redis_start(appendonly="yes", appendfsync="always")
-    faults(start, server, proxy_to(server), 6, capsys)
+    for seconds in (6, 12, 24):  # a machine that is busy with other things needs longer
+        server = redis_start(appendonly="yes", appendfsync="always")
+        if faults(start, server, proxy_to(server), seconds, capsys):
+            return
+    pytest.fail("too little happened")
 
 
 @pytest.mark.long
@@ -49,4 +52,4 @@ def test_faults_for_long(
     start: Start, redis_start: Callable[..., Redis], proxy_to: Callable[[Redis], Proxy], capsys: pytest.CaptureFixture[str]
 ) -> None:  # fmt: skip
     server = redis_start(appendonly="yes", appendfsync="always")
-    faults(start, server, proxy_to(server), 180, capsys)
+    assert faults(start, server, proxy_to(server), 180, capsys)
