@@ -66,4 +66,5 @@ const struct counter_row counter_rows[COUNTER_COUNT] = {
     [COUNTER_LIMIT_ERRORS] = LIMIT("errors"),
     [COUNTER_LIMIT_QUEUE] = LIMIT("queue_bytes"),
     [COUNTER_LIMIT_PONG_MS] = LIMIT("pong_ms"),
+    [COUNTER_LIMIT_MEMORY] = LIMIT("memory_bytes"),
 };

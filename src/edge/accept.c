@@ -7,7 +7,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "base/ceiling.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -62,7 +61,7 @@ static void take_in(struct accept_door *d, int fd, const struct sockaddr *from)
         close(fd);
         return;
     }
-    if (verdict == ADMISSION_FULL || ceiling_crowded()) a.refusal = ARRIVAL_FULL;
+    if (verdict == ADMISSION_FULL) a.refusal = ARRIVAL_FULL;
     address_of(from, &a.peer);
     a.proxied = trust_has(e->trust, &a.peer);
     if (d->listener->proxy_protocol)

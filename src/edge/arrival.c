@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include "base/ceiling.h"
 #include "base/clock.h"
 #include "edge/edge.h"
 #include "edge/wire.h"
@@ -40,6 +41,10 @@ void arrival_take(struct wire *w, struct arrival *a)
     if (a->listener->admin) {
         wire_adopt(w, a);
         return;
+    }
+    if (a->refusal == ARRIVAL_WELCOME && ceiling_crowded()) {
+        count(e, COUNTER_LIMIT_MEMORY);
+        a->refusal = ARRIVAL_MEMORY;
     }
     if (a->refusal == ARRIVAL_WELCOME && !admission_pace(e->admission, clock_ticks())) {
         count(e, COUNTER_LIMIT_HANDSHAKES);

@@ -12,6 +12,7 @@
 enum arrival_refusal {
     ARRIVAL_WELCOME,
     ARRIVAL_FULL,                /* limits.connections */
+    ARRIVAL_MEMORY,              /* limits.memory_bytes */
     ARRIVAL_RATE,                /* limits.handshakes_per_second */
     ARRIVAL_ADDRESS_CONNECTIONS, /* limits.address_connections */
     ARRIVAL_ADDRESS_RATE,        /* limits.address_handshakes_per_second */

@@ -77,6 +77,8 @@ const struct http_answer *http_refusal(const struct conn *c)
 {
     static const struct http_answer answers[] = {
         [ARRIVAL_FULL] = {503, "Retry-After: 5\r\n", "This server is full (limits.connections)."},
+        [ARRIVAL_MEMORY] = {503, "Retry-After: 5\r\n",
+                            "This server has no memory left (limits.memory_bytes)."},
         [ARRIVAL_RATE] =
             {503, "Retry-After: 1\r\n",
              "Too many new connections at this moment (limits.handshakes_per_second)."},

@@ -176,6 +176,7 @@ void session_shed(struct session *s)
 {
     size_t before = s->out.bytes;
 
+    counter_add(&s->w->counters, COUNTER_LIMIT_MEMORY, 1);
     lanes_clear(s);
     if (s->out.bytes > before / 2)
         fail(s, SESSION_FAILED, CLOSE_SLOW);
