@@ -116,7 +116,7 @@ static void test_places(void **state)
     subscribe("log.a", ",\"policy\":\"drop\"", 50);
     choke();
     for (int i = 0; i < 8; i++) {
-        char pos[8];
+        char pos[16];
         snprintf(pos, sizeof pos, "0/%d", i + 2);
         message("log.a", 50, pos, i);
     }
