@@ -1,8 +1,9 @@
 """The splice test's topics and producers on Kafka, and what stands in the log afterwards.
 
 Producers of librdkafka write bursts with every codec, some within transactions, a third of which are
-aborted, and one topic is compacted all the while: offsets have holes of every kind. One topic gets more
-partitions in the middle. An independent consumer reads the log at the end.
+aborted, and one topic is compacted all the while: offsets have holes of every kind. Of one topic the oldest
+messages are deleted now and then, and one gets more partitions in the middle. An independent consumer
+reads the log at the end.
 """
 
 from __future__ import annotations
@@ -24,13 +25,15 @@ from confluent_kafka.admin import (
     NewTopic,
 )
 
-from splice_load import Channel, Plan, Row, Truth, now_ms
+from splice_load import Channel, Cursor, Plan, Row, Truth, now_ms
 
 KEYS = "abcdefgh"
 ANSWER = 30.0
-PARTITIONS = {"p0": 1, "p1": 3, "p2": 6, "k0": 4, "k1": 2, "k2": 12, "c0": 2}
+PARTITIONS = {"p0": 1, "p1": 3, "p2": 6, "k0": 4, "k1": 2, "k2": 12, "c0": 2, "d0": 3}
 GROWS = {"p2": 9}
 COMPACTED = "c0"
+SHORTENED = "d0"
+KEPT = 100  # messages of each partition of it, about
 COMPACTION = {
     "cleanup.policy": "compact",
     "segment.ms": "300",
@@ -210,7 +213,33 @@ def grow(plan: KafkaPlan, admin: AdminClient) -> None:
         done.result(ANSWER)
 
 
-def produce(plan: KafkaPlan, shared: Any, admin: AdminClient, base: dict[str, Any]) -> Written:
+class Shortener:
+    """Deletes the oldest messages of a topic."""
+
+    def __init__(self, plan: KafkaPlan, admin: AdminClient) -> None:
+        self.topic = plan.topic(SHORTENED)
+        self.admin = admin
+        self.oldest: Cursor = {}
+
+    def shorten(self, writers: list[Writer]) -> None:
+        ends: Cursor = {}
+        for writer in writers:
+            for topic, partition, offset in writer.written.entries:
+                if topic == SHORTENED:
+                    ends[partition] = max(offset, ends.get(partition, 0))
+        new = [
+            TopicPartition(self.topic, partition, end - KEPT)
+            for partition, end in ends.items()
+            if end - KEPT > self.oldest.get(partition, 0)
+        ]
+        if new:
+            for place, done in self.admin.delete_records(new).items():
+                self.oldest[place.partition] = done.result(ANSWER).low_watermark
+
+
+def produce(
+    plan: KafkaPlan, shared: Any, shortener: Shortener, admin: AdminClient, base: dict[str, Any]
+) -> Written:
     """In bursts, until enough has been delivered."""
     chance = random.Random(f"{plan.seed} producers")
     writers = [Writer(plan, i, base) for i in range(len(WRITERS))]
@@ -229,6 +258,8 @@ def produce(plan: KafkaPlan, shared: Any, admin: AdminClient, base: dict[str, An
             for writer in writers:
                 writer.end()
             time.sleep(0.02)
+        if chance.random() < 0.05:
+            shortener.shorten(writers)
         if not grown and sum(shared.delivered) > plan.deliveries / 3:
             grow(plan, admin)
             grown = True
@@ -248,6 +279,7 @@ def read(plan: KafkaPlan, topic: str, base: dict[str, Any]) -> dict[Place, Entry
         "enable.auto.commit": False,
         "enable.partition.eof": True,
         "isolation.level": "read_committed",
+        "auto.offset.reset": "earliest",
     }
     consumer = Consumer({**base, **settings})
     found: dict[Place, Entry] = {}
@@ -271,31 +303,41 @@ def read(plan: KafkaPlan, topic: str, base: dict[str, Any]) -> dict[Place, Entry
         consumer.close()
 
 
-def tell(plan: KafkaPlan, written: Written, base: dict[str, Any]) -> Truth:
-    """What was committed, all of it in the log but for what compaction has removed."""
+def tell(plan: KafkaPlan, written: Written, oldest: Cursor, base: dict[str, Any]) -> Truth:
+    """What was committed, all of it in the log but for what compaction and retention have removed."""
     topics: dict[str, list[Row]] = {}
     for topic in PARTITIONS:
         there = read(plan, topic, base)
         mine = {place: entry for place, entry in written.entries.items() if place[0] == topic}
+        cut = oldest if topic == SHORTENED else {}
+        left = {place: entry for place, entry in mine.items() if place[2] >= cut.get(place[1], 0)}
         if topic != COMPACTED:
-            assert there == mine, f"{topic}: {len(mine)} were acknowledged, {len(there)} are there"
+            assert there == left, f"{topic}: {len(left)} were acknowledged, {len(there)} are there"
         assert there.items() <= mine.items(), f"{topic}: more is there than was acknowledged"
         topics[topic] = [
-            Row(place[1], place[2], *entry, written.since[place], place in there)
+            Row(
+                place[1],
+                place[2],
+                *entry,
+                written.since[place],
+                place in there or place not in left,
+            )
             for place, entry in sorted(mine.items())
         ]
         if topic == COMPACTED:
             assert len(there) < len(mine), "nothing was compacted"
-    return Truth(topics)
+    assert oldest, "nothing was deleted"
+    return Truth(topics, {SHORTENED: oldest})
 
 
 def run_producers(plan: KafkaPlan, shared: Any, pipe: Connection) -> None:
     base = {"bootstrap.servers": plan.brokers, "allow.auto.create.topics": False, "log_level": 0}
     try:
         admin = AdminClient(base)
-        written = produce(plan, shared, admin, base)
+        shortener = Shortener(plan, admin)
+        written = produce(plan, shared, shortener, admin, base)
         stop_compaction(plan, admin)
-        pipe.send(tell(plan, written, base))
+        pipe.send(tell(plan, written, shortener.oldest, base))
     except Exception as error:
         shared.stop.value = 1
         pipe.send(f"producers: {error!r}")

@@ -70,8 +70,9 @@ class Row(NamedTuple):
 class Log:
     """What stands in one partition of a topic, or only the messages with a key."""
 
-    def __init__(self, rows: Iterable[Row] = ()) -> None:
+    def __init__(self, rows: Iterable[Row] = (), oldest: int = 0) -> None:
         rows = list(rows)
+        self.oldest = oldest
         self.numbers = array("q", (row.number for row in rows))
         self.values = array("q", (row.value for row in rows))
         self.times = array("q", (row.ts for row in rows))
@@ -87,6 +88,11 @@ class Log:
         return self._kept[end] - self._kept[first]
 
     @property
+    def start(self) -> int:
+        """The index of the oldest message that is there for sure: retention is as far as that."""
+        return bisect.bisect_left(self.numbers, self.oldest)
+
+    @property
     def last(self) -> int:
         """The index behind the last message that must come."""
         return bisect.bisect_left(self._kept, self._kept[-1])
@@ -97,6 +103,7 @@ class Truth:
     """What stands in the log of each topic, in its order."""
 
     topics: dict[str, list[Row]]
+    oldest: dict[str, Cursor] = field(default_factory=dict)  # where retention has removed some
 
     def channel(self, channel: Channel) -> dict[int, Log]:
         topic, key = channel
@@ -104,7 +111,8 @@ class Truth:
         for row in self.topics.get(topic, []):
             if key is None or row.key == key:
                 parts.setdefault(row.partition, []).append(row)
-        return {partition: Log(rows) for partition, rows in parts.items()}
+        oldest = self.oldest.get(topic, {})
+        return {p: Log(rows, oldest.get(p, 0)) for p, rows in parts.items()}
 
     @property
     def published(self) -> int:
@@ -514,11 +522,12 @@ def judge_start(sub: Subscription, logs: dict[int, Log], plan: Plan) -> str | No
     if (sub.recovered is None) is (sub.kind == "after"):
         return f"recovered is {sub.recovered}"
     if sub.kind == "after":
-        return judge_after(sub, plan)
+        return judge_after(sub, logs, plan)
     for partition, number in sub.cursor.items():
         log = logs.get(partition, Log())
         if plan.history is None:
-            left = late = log.lacking(0, log.after(number)) > 0
+            at = log.after(number)
+            left = late = log.lacking(min(log.start, at), at) > 0
         else:
             left = number > plan.first
             late = number > max(plan.first, sub.live.get(partition, number) - plan.history)
@@ -531,18 +540,24 @@ def judge_start(sub: Subscription, logs: dict[int, Log], plan: Plan) -> str | No
     return None
 
 
-def judge_after(sub: Subscription, plan: Plan) -> str | None:
+def judge_after(sub: Subscription, logs: dict[int, Log], plan: Plan) -> str | None:
+    if sub.recovered is False and sub.reason != "expired":
+        return f"not recovered from {sub.asked} because {sub.reason}"
+    lost = False
     for partition, number in sub.cursor.items():
         asked = sub.asked.get(partition, plan.first)
         if sub.recovered and number != asked:
             return f"recovered from {sub.asked}, but begins at {sub.cursor}"
-        if not sub.recovered:
-            if sub.reason != "expired" or number <= asked or plan.history is None:
-                return (
-                    f"not recovered from {sub.asked} because {sub.reason}, begins at {sub.cursor}"
-                )
-            if sub.lives and asked >= sub.live[partition] - plan.history:
-                return f"not recovered from {sub.asked}, which was still there"
+        if number == asked:
+            continue
+        lost = True
+        oldest = logs.get(partition, Log()).oldest - 1
+        if plan.history is not None and sub.lives:
+            oldest = sub.live[partition] - plan.history
+        if number < asked or (asked >= oldest and (sub.lives or plan.history is None)):
+            return f"not recovered from {sub.asked}, which was still there: {sub.cursor}"
+    if sub.recovered is False and not lost:
+        return f"not recovered from {sub.asked}, but begins there"
     return None
 
 
@@ -565,7 +580,7 @@ def judge_times(sub: Subscription, logs: dict[int, Log]) -> str | None:
     for partition, number in sub.cursor.items():
         log, track = logs.get(partition, Log()), sub.tracks[partition]
         at = log.after(number)
-        left = max([left, *(ts for i, ts in enumerate(log.times[:at]) if log.lacking(i, i + 1))])
+        left = max([left, *(log.times[i] for i in range(log.start, at) if log.lacking(i, i + 1))])
         came += log.seen[at : log.after(track.numbers[-1]) if track.numbers else at]
     if left > newest:
         return f"{sub.cursor} leaves out a message of {left}, which is newer than {newest}"
