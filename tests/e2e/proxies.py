@@ -78,9 +78,16 @@ def pump(outside: ssl.SSLSocket, inside: socket.socket) -> None:
 
 class Front:
     """One proxy before two nodes, given by their ports; `silence` is the time in ms that a connection may
-    be silent, in place of 75 s."""
+    be silent, in place of 75 s; `more` changes what a user may change."""
 
-    def __init__(self, kind: str, nodes: tuple[int, int], silence: int = 75_000) -> None:
+    def __init__(
+        self,
+        kind: str,
+        nodes: tuple[int, int],
+        silence: int = 75_000,
+        more: dict[str, str] | None = None,
+    ) -> None:
+        self.more = more or {}
         self.kind = kind
         self.folder = Path(tempfile.mkdtemp(prefix=f"wsbus-{kind}-"))
         self.loaded = 1  # so often it has read its file
@@ -111,7 +118,7 @@ class Front:
 
     def _haproxy(self, nodes: tuple[int, int], silence: int) -> list[str]:
         text = changed(
-            (ROOT / "deploy/haproxy.cfg").read_text(),
+            changed((ROOT / "deploy/haproxy.cfg").read_text(), self.more),
             {
                 "    user haproxy\n    group haproxy\n": "",
                 "maxconn 50000": "maxconn 500",
@@ -132,7 +139,7 @@ class Front:
             for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
         ]
         text = changed(
-            (ROOT / "deploy/nginx.conf").read_text(),
+            changed((ROOT / "deploy/nginx.conf").read_text(), self.more),
             {
                 "worker_processes auto;": "worker_processes 2;",
                 "/run/nginx.pid": f"{self.folder}/pid",
@@ -173,14 +180,15 @@ class Front:
         paths = [self.folder / name for name in names if (self.folder / name).exists()]
         return "\n".join(path.read_text(errors="replace") for path in paths)
 
-    def tcp(self) -> socket.socket:
-        plain = socket.create_connection(("127.0.0.1", self.port), 10 * PATIENCE)
+    def tcp(self, address: str = "") -> socket.socket:
+        """`address`: that of the client, in 127.0.0.0/8."""
+        plain = socket.create_connection(("127.0.0.1", self.port), 10 * PATIENCE, (address, 0))
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return plain
 
-    def tls(self) -> ssl.SSLSocket:
+    def tls(self, address: str = "") -> ssl.SSLSocket:
         """A connection with the certificate checked."""
-        return self.context.wrap_socket(self.tcp(), server_hostname=NAME)
+        return self.context.wrap_socket(self.tcp(address), server_hostname=NAME)
 
     def client(self) -> Client:
         """As a page is one: with TLS, by the proxy's name, with its Origin."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import threading
 import time
@@ -128,6 +129,38 @@ def test_the_address_of_the_client(kind: str) -> None:
     assert [v for k, v in fields if k == "host"] == [f"{NAME}:8443"]
     assert [v for k, v in fields if k == "origin"] == [ORIGIN]
     assert [v for k, v in fields if k == "connection"] == ["upgrade"]
+
+
+def peer_behind(proxy: Front, server: Server) -> str:
+    """Of a client with another address than the proxy's, as the bridge's log has it."""
+    lies = {"x-forwarded-for": "6.6.6.6", "origin": ORIGIN, "host": NAME}
+    with proxy.tls("127.0.0.2") as client:
+        client.sendall(handshake(proxy.port, headers=lies))
+        assert client.recv(12) == b"HTTP/1.1 101"
+        until(lambda: "event=session_open" in server.log(), "the session is in the log")
+    return str(re.findall(r'event=session_open peer="?([^ "]+)', server.log())[-1])
+
+
+def test_the_bridge_believes_it(start: Start, front: Callable[..., Front]) -> None:
+    trust = {"trusted_proxies": ["127.0.0.1"], "log": {"level": "debug"}}
+    server = start(behind(**trust))
+    assert peer_behind(front(server), server) == "127.0.0.2"
+
+
+def test_proxy_protocol(start: Start) -> None:
+    """HAProxy's checks begin with the header too, or the node would be down."""
+    listen = {"address": "127.0.0.1:0", "proxy_protocol": True}
+    trust = {"trusted_proxies": ["127.0.0.1"], "log": {"level": "debug"}}
+    server = start(behind(listen=[listen], **trust))
+    more = {"default-server check": "default-server send-proxy-v2 check", "    option forwardfor\n": ""}
+    proxy = Front("haproxy", (server.port, NOBODY), more=more)
+    try:
+        until(lambda: "wsbus/two is DOWN" in proxy.said(), "the nodes were checked")
+        assert peer_behind(proxy, server).startswith("127.0.0.2:")
+        assert "wsbus/one is DOWN" not in proxy.said()
+    finally:
+        proxy.stop()
+    assert "event=proxy_refused" not in server.log()
 
 
 def pings(conn: socket.socket, count: int) -> None:
