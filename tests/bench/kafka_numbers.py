@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The bridge on a real Kafka broker, in numbers: each measured beside something plain, in the same run.
 
-    tests/bench/kafka_numbers.py [quiet] [fanout] [keys] [growth] [properties]      (default: all)
+    tests/bench/kafka_numbers.py [quiet] [fanout] [keys] [growth] [properties] [cluster]    (default: all)
 
 quiet     a topic with 20 messages a second: time from the producer's acknowledgement to the socket
 fanout    100 messages a second to 1 000 sockets, one worker: processor time of a delivery, beside the bus
@@ -11,6 +11,7 @@ keys      10 000 messages a second, each to one of 10 000 channels by key of one
 growth    threads and memory with more topics, and with more clients
 properties  what the settings of docs/kafka.md buy: of each the latency of a quiet topic, that of the first
           message of a topic that nobody followed yet, that of a publish, and the processor time of the idle bus
+cluster   three brokers, three replicas: from the acknowledgement to the socket, and a publish
 
 Needs Java and what tests/kafka/broker says, a C compiler, librdkafka-dev and what
 tests/e2e/requirements.txt names (build/venv has it). Loopback only, ends by itself, starts and stops all
@@ -37,11 +38,12 @@ from rig import ROOT, WIDE, Sink, load, read_line, say, tool
 sys.path.insert(0, str(ROOT / "tests" / "e2e"))
 
 from client import Client  # noqa: E402
-from kafka_server import KafkaServer  # noqa: E402
+from kafka_cluster import KafkaCluster  # noqa: E402
+from kafka_server import Kafka, KafkaServer  # noqa: E402
 from server import Server  # noqa: E402
 
 
-def settings(kafka: KafkaServer, **bus: Any) -> dict[str, Any]:
+def settings(kafka: Kafka, **bus: Any) -> dict[str, Any]:
     """Channels of both kinds, by topic and by key; one worker, so that both have the same."""
     return {
         **WIDE,
@@ -118,7 +120,7 @@ def share(values: list[float], part: float) -> float:
 # ---- quiet
 
 
-def ages(kafka: KafkaServer, clients: Sink, topic: str, rate: int, count: int) -> list[float]:
+def ages(kafka: Kafka, clients: Sink, topic: str, rate: int, count: int) -> list[float]:
     """From each acknowledgement to the socket, in ms; what is there before its producer knows is 0."""
     clients.ask("clear")
     before = clients.report()["message"]
@@ -341,12 +343,33 @@ def properties() -> None:
                 f"publish p50 {share(sent, 0.5):.2f} ms, p99 {share(sent, 0.99):.2f} ms; idle {busy:.2f} % of a core; {before}")  # fmt: skip
 
 
+# ---- cluster
+
+
+def cluster() -> None:
+    before = load()
+    kafka = KafkaCluster()
+    try:
+        kafka.start()
+        kafka.create_many(["quiet", "sent"])
+        with bridge("cluster", settings(kafka)) as server, sink(server, 1, 1, "k.quiet") as clients:
+            ages(kafka, clients, "quiet", 20, 20)
+            found = ages(kafka, clients, "quiet", 20, 400)
+            sent = publishes(server, 400)
+    finally:
+        kafka.stop()
+    say(f"cluster: three brokers, three replicas, {len(found)} messages at 20 a second, from the acknowledgement to "
+        f"the socket: p50 {share(found, 0.5):.2f} ms, p99 {share(found, 0.99):.2f} ms; "
+        f"publish p50 {share(sent, 0.5):.2f} ms, p99 {share(sent, 0.99):.2f} ms; {before}")  # fmt: skip
+
+
 PARTS = {
     "quiet": quiet,
     "fanout": fanout,
     "keys": keys,
     "growth": growth,
     "properties": properties,
+    "cluster": cluster,
 }
 
 

@@ -120,7 +120,8 @@ class Kafka:
         self.wait(lambda: self.has(topic, partitions))
 
     def create_many(self, topics: list[str]) -> None:
-        for done in self.admin.create_topics([NewTopic(t, 1, 1) for t in topics]).values():
+        new = [NewTopic(t, 1, self.replicas) for t in topics]
+        for done in self.admin.create_topics(new).values():
             done.result(ANSWER)
         self.wait(lambda: all(self.has(t, 1) for t in topics))
 
