@@ -102,7 +102,7 @@ static void open_kafka(const char *brokers)
 
 static void send_kafka(unsigned long n, char *text)
 {
-    char key[32];
+    char key[32] = "";
     size_t len = 0;
     if (job.keys) len = (size_t)snprintf(key, sizeof(key), "%lu", n % job.keys);
     while (rd_kafka_produce(topic, RD_KAFKA_PARTITION_UA, RD_KAFKA_MSG_F_COPY, text, SIZE,
