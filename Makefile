@@ -14,6 +14,7 @@ DESTDIR ?=
 WERROR ?= -Werror
 IMAGE ?= wsbus:$(VERSION)
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
+TLS ?=
 
 ifeq ($(SAN),)
 B      := build
@@ -151,11 +152,24 @@ $(B)/members: FORCE
 .PHONY: run install uninstall clean help packages
 packages = @deploy/install-packages $(1)
 
+TLS_PAIR := build/tls
+TLS_ARGS := $(if $(TLS),--set listen.address=127.0.0.1:8443 \
+    --set listen.tls.cert=$(TLS_PAIR)/cert.pem --set listen.tls.key=$(TLS_PAIR)/key.pem)
+
 # The recipes below call make again: what a package brings (compiler, pkg-config) is seen then.
-run: ## installs what is missing, builds, starts build/wsbus $(ARGS)
-	$(call packages,run build)
-	@$(MAKE) --no-print-directory -j$(JOBS) all
-	@exec $(B)/wsbus $(ARGS)
+run: ## installs what is missing, builds, starts build/wsbus $(ARGS); TLS=1: https on 127.0.0.1:8443
+	$(call packages,run build $(if $(TLS),tls))
+	@$(MAKE) --no-print-directory -j$(JOBS) all $(if $(TLS),$(TLS_PAIR)/cert.pem)
+	@exec $(B)/wsbus $(TLS_ARGS) $(ARGS)
+
+# For this machine only: nobody vouches for it but itself.
+$(TLS_PAIR)/cert.pem:
+	@echo '  CERT  $@'
+	@mkdir -p $(@D)
+	@umask 077 && openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 365 \
+	    -keyout $(@D)/key.pem -out $@ -subj /CN=localhost \
+	    -addext 'subjectAltName=DNS:localhost,DNS:*.localhost,IP:127.0.0.1,IP:::1' \
+	    -addext extendedKeyUsage=serverAuth 2>$(@D)/openssl.log || { cat $(@D)/openssl.log; exit 1; }
 
 packages: ## installs everything that run, test and lint need, and nothing else
 	$(call packages,run build test lint)
@@ -180,7 +194,7 @@ help: ## this list
 	@echo 'wsbus $(VERSION)'; echo
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 	@echo; echo '  Variables: CC  CFLAGS  CPPFLAGS  LDFLAGS  WERROR= (warnings do not stop)  V=1 (show commands)'
-	@echo '             SAN=address|thread  ARGS="-c FILE"  PREFIX  DESTDIR  JOBS  IMAGE'
+	@echo '             SAN=address|thread  ARGS="-c FILE"  TLS=1  PREFIX  DESTDIR  JOBS  IMAGE'
 
 # ---------------------------------------------------------------- tests
 .PHONY: test test-full test-js test-browser test-kafka check-c check-fresh fuzz fuzzers

@@ -25,6 +25,8 @@
 #include "edge/admission.h"
 #include "edge/folder.h"
 #include "edge/listen.h"
+#include "edge/tls.h"
+#include "edge/tls_watch.h"
 #include "edge/trust.h"
 #include "edge/worker.h"
 #include "hub/hub.h"
@@ -48,7 +50,9 @@ struct program {
     struct admission admission;
     struct addresses *addresses;
     struct trust *trust;
-    int root;                   /* the folder web.root; -1: none */
+    int root;        /* the folder web.root; -1: none */
+    struct tls *tls; /* NULL: no listener has certificates */
+    struct tls_watch *tls_watch;
     struct listener *listeners; /* those of the first worker, of the second, ... */
     size_t listener_count;
     struct listener *admin; /* of the first worker; NULL: none */
@@ -151,8 +155,11 @@ static int start(struct program *p, unsigned workers)
         p->root = folder_open(p->config.web.root, err, sizeof(err));
         if (p->root < 0) return cannot(err);
     }
+    if (tls_open(&p->config, &p->tls, err, sizeof(err)) < 0) return cannot(err);
     if (listen_open(&p->config, workers, &p->listeners, err, sizeof(err)) < 0) return cannot(err);
     p->listener_count = workers * p->config.listen_count;
+    for (size_t i = 0; i < p->listener_count; i++)
+        p->listeners[i].tls = tls_site(p->tls, i % p->config.listen_count);
     ceiling_set(p->config.limits.memory_bytes);
     if (listen_open_admin(&p->config, &p->admin, err, sizeof(err)) < 0) return cannot(err);
     p->trust = trust_new(&p->config);
@@ -164,6 +171,8 @@ static int start(struct program *p, unsigned workers)
     if (!p->hub) return cannot(err);
     for (unsigned i = 0; i < p->worker_count; i++)
         if (worker_start(p->workers[i], p->hub, err, sizeof(err)) < 0) return cannot(err);
+    if (p->tls) p->tls_watch = tls_watch_start(p->tls, &p->config, err, sizeof(err));
+    if (p->tls && !p->tls_watch) return cannot(err);
     return 0;
 }
 
@@ -175,11 +184,12 @@ static void print_hint(const struct program *p)
     if (p->argc > 1 && !isatty(STDOUT_FILENO)) return;
     const char *pages = p->config.web.demo ? "prices move at /, people talk at /chat"
                                            : "it has lines for the console";
-    printf("wsbus " WSBUS_VERSION " is listening on http://%s/\n", l->address);
+    printf("wsbus " WSBUS_VERSION " is listening on %s://%s/\n", l->tls ? "https" : "http",
+           l->address);
     printf("Open it in a browser: %s. Or try\n"
            "  echo '{\"type\":\"subscribe\",\"channel\":\"quotes.EURUSD\",\"from\":{\"last\":1}}' |"
-           " websocat -n ws://%s/ws\n",
-           pages, l->address);
+           " websocat -n%s://%s/ws\n",
+           pages, l->tls ? "k wss" : " ws", l->address);
     fflush(stdout);
 }
 
@@ -194,6 +204,7 @@ static void announce(const struct program *p)
     told(notify_ready());
     for (size_t i = 0; i < p->config.listen_count; i++)
         log_info(log_event("listening"), log_s("address", p->listeners[i].address),
+                 log_s("speaks", p->listeners[i].tls ? "https" : "http"),
                  log_i("workers", p->worker_count), log_s("version", WSBUS_VERSION));
     if (p->admin) log_info(log_event("admin_listening"), log_s("address", p->admin->address));
     print_hint(p);
@@ -201,7 +212,8 @@ static void announce(const struct program *p)
 
 /* ---- reload --------------------------------------------------------------------------------- */
 
-/* Only the log can change while the process runs; anything else that is different is told. */
+/* Only the log and the certificates (not where they are) can change while the process runs;
+ * anything else that is different is told. */
 static void reload(struct program *p)
 {
     struct config fresh;
@@ -223,7 +235,9 @@ static void reload(struct program *p)
     config_print(&fresh, &after);
     if (!span_eq(buf_view(&before), buf_view(&after)))
         log_warn(log_event("reload_incomplete"),
-                 log_s("reason", "only the options of `log` can change without a restart"));
+                 log_s("reason", "only the options of `log` and what is in the files of "
+                                 "certificates can change without a restart"));
+    if (p->tls) tls_reload(p->tls, false);
     log_info(log_event("reloaded"));
     config_free(&fresh);
     buf_free(&errors);
@@ -262,6 +276,7 @@ static bool drain(struct program *p, const sigset_t *signals)
  * before the workers do, so that every request that it accepted is answered. */
 static void stop(struct program *p, uint64_t deadline_ms)
 {
+    tls_watch_stop(p->tls_watch);
     if (p->hub) hub_stop(p->hub, deadline_ms);
     for (unsigned i = 0; i < p->worker_count; i++)
         worker_stop(p->workers[i], deadline_ms);
@@ -272,6 +287,7 @@ static void stop(struct program *p, uint64_t deadline_ms)
     if (p->hub) hub_free(p->hub);
     if (p->listeners) listen_close(p->listeners, p->listener_count);
     if (p->admin) listen_close(p->admin, 1);
+    tls_close(p->tls);
     if (p->root >= 0) close(p->root);
     addresses_free(p->addresses);
     trust_free(p->trust);

@@ -78,14 +78,15 @@ static bool origin_listed(const struct access *a, struct span text)
     return false;
 }
 
-bool access_origin(const struct access *a, struct span origin, struct span host, bool loopback)
+bool access_origin(const struct access *a, struct span origin, struct span host,
+                   struct access_way way)
 {
     struct origin page, own;
     if (a->origins_given) return !origin.p || origin_listed(a, origin);
     bool host_known = host.p && origin_parse_host(host, &own);
-    if (loopback && (!host_known || !origin_host_loopback(&own))) return false;
+    if (way.loopback && (!host_known || !origin_host_loopback(&own))) return false;
     if (!origin.p) return true;
-    return host_known && origin_parse(origin, &page) && origin_is_own(&page, &own);
+    return host_known && origin_parse(origin, &page) && origin_is_own(&page, &own, way.tls);
 }
 
 bool access_channel(const struct access *a, enum access_right right, struct span channel)

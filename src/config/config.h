@@ -16,6 +16,17 @@
 #include "base/buf.h"
 #include "base/log.h"
 
+struct config_patterns {
+    const char *const *list; /* NULL: not given; given and empty is not NULL */
+    size_t count;
+};
+
+/* A certificate of a listener. */
+struct config_tls {
+    const char *cert, *key;       /* files, PEM */
+    struct config_patterns names; /* not given: those in the certificate */
+};
+
 struct config_listen {
     const char *text;    /* as given, for log lines */
     const char *host;    /* "127.0.0.1", "::1"; NULL: a unix socket */
@@ -23,6 +34,11 @@ struct config_listen {
     uint16_t port;       /* 0: any */
     bool loopback;       /* a loopback address, or a unix socket */
     bool proxy_protocol; /* trusted proxies begin with a PROXY header */
+
+    const struct config_tls *tls; /* NULL: plain text */
+    size_t tls_count;
+    const char *client_ca;     /* file, PEM; NULL: clients are not asked for a certificate */
+    bool client_cert_optional; /* one that is asked for may be missing */
 };
 
 struct config_bus {
@@ -41,11 +57,6 @@ struct config_rule {
     bool publish, history;
     bool hide_internal;               /* a topic that begins with "__": this rule does not match */
     const struct wsbus_value *values; /* of backend->rule_options, in order; NULL if it has none */
-};
-
-struct config_patterns {
-    const char *const *list; /* NULL: not given; given and empty is not NULL */
-    size_t count;
 };
 
 struct config {

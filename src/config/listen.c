@@ -109,11 +109,12 @@ static void check_reach(struct load *l, const struct node *n, const struct confi
                     e->text);
 }
 
-static void add_address(struct load *l, const struct node *n, const char *text)
+/* NULL, and told, if it is none. */
+static struct config_listen *add_address(struct load *l, const struct node *n, const char *text)
 {
     struct config *c = l->config;
     struct config_listen *e = &c->listen[c->listen_count];
-    if (!read_address(l, n, text, e)) return;
+    if (!read_address(l, n, text, e)) return NULL;
     check_reach(l, n, e);
     for (size_t i = 0; i < c->listen_count; i++) {
         const struct config_listen *o = &c->listen[i];
@@ -123,25 +124,35 @@ static void add_address(struct load *l, const struct node *n, const char *text)
         if (same_path || same_port) refuse(l, n, text, "is given twice");
     }
     c->listen_count++;
+    return e;
 }
 
 static void add_object(struct load *l, const struct node *n)
 {
-    struct wsbus_value values[2];
+    struct wsbus_value values[LISTEN_COUNT];
     for (const struct node *m = n->child; m; m = m->next) {
-        if (load_refused(l, "listen", m, "listen") || options_find(option_listen, m->name))
+        if (load_refused(l, "listen", m, "listen") || options_find(option_listen, m->name) ||
+            strcmp(m->name, "tls") == 0)
             continue;
         struct suggest s = suggest_start(m->name);
         options_suggest(option_listen, &s);
+        suggest_try(&s, "tls");
         load_unknown(l, m, "listen", &s);
     }
     load_rows(l, option_listen, n, "listen", values);
+    struct config_listen tls = {.tls = NULL};
+    listen_read_tls(l, n, values, &tls);
     const struct node *address = tree_member(n, "address");
-    size_t before = l->config->listen_count;
-    if (address && values[0].string) add_address(l, address, values[0].string);
-    if (!values[1].boolean) return;
-    check_proxies(l, tree_member(n, "proxy_protocol"));
-    if (l->config->listen_count > before) l->config->listen[before].proxy_protocol = true;
+    bool proxied = values[LISTEN_PROXY_PROTOCOL].boolean;
+    if (proxied) check_proxies(l, tree_member(n, "proxy_protocol"));
+    if (!address || !values[LISTEN_ADDRESS].string) return;
+    struct config_listen *e = add_address(l, address, values[LISTEN_ADDRESS].string);
+    if (!e) return;
+    e->proxy_protocol = proxied;
+    e->tls = tls.tls;
+    e->tls_count = tls.tls_count;
+    e->client_ca = tls.client_ca;
+    e->client_cert_optional = tls.client_cert_optional;
 }
 
 static void add_entry(struct load *l, const struct node *n)

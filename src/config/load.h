@@ -58,6 +58,9 @@ void url_apply(struct load *l);
 void sections_read(struct load *l);
 void listen_read(struct load *l);
 void admin_read(struct load *l);
+/* The members of a listener that TLS needs, into *ret; `rows` are the values of option_listen. */
+void listen_read_tls(struct load *l, const struct node *object, const struct wsbus_value *rows,
+                     struct config_listen *ret);
 void buses_read(struct load *l);
 void channels_read(struct load *l);
 

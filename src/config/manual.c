@@ -56,6 +56,8 @@ void config_help(const struct wsbus_backend *const *backends, struct buf *out)
     }
     buf_str(out, "\nAn entry of listen that is an object:\n");
     help_rows(out, "listen.", option_listen);
+    help_line(out, "listen.", &(struct wsbus_option){.name = "tls", .help = option_tls_help});
+    help_rows(out, "listen.tls.N.", option_tls);
     buf_str(out, "\nEvery bus:\n");
     help_rows(out, "buses.NAME.", option_bus);
     for (const struct wsbus_backend *const *b = backends; *b; b++) {
@@ -132,6 +134,9 @@ void config_reference(const struct wsbus_backend *const *backends, struct buf *o
         out,
         "\n## listen\n\nAn address, an object, or a list of these. The members of an object:\n");
     table(out, option_listen);
+    buf_printf(out, "\n### tls\n\nA member of such an object ([TLS](tls.md)). %s. Its members:\n",
+               option_tls_help);
+    table(out, option_tls);
     buf_str(out,
             "\n## buses\n\nAn object of buses by name: 1 to 64 letters, digits, `_` and `-`.\n");
     table(out, option_bus);

@@ -29,6 +29,7 @@
     }
 
 static const char *const levels[] = {"error", "warn", "info", "debug", NULL};
+static const char *const client_certs[] = {"required", "optional", NULL};
 static const char *const formats[] = {"logfmt", "json", NULL};
 
 static int check_origin(const char *text, char *err, size_t err_size)
@@ -177,11 +178,29 @@ const struct option_row option_rows[] = {
 };
 
 const struct wsbus_option option_listen[] = {
-    {"address", WSBUS_STRING, NULL, 0, 0, NULL, WSBUS_REQUIRED,
+    [LISTEN_ADDRESS] = {"address", WSBUS_STRING, NULL, 0, 0, NULL, WSBUS_REQUIRED,
      "As in the short form: 127.0.0.1:8080, [::1]:8080, unix:/path"},
-    {"proxy_protocol", WSBUS_BOOL, "false", 0, 0, NULL, 0,
+    [LISTEN_PROXY_PROTOCOL] = {"proxy_protocol", WSBUS_BOOL, "false", 0, 0, NULL, 0,
      "Connections of trusted_proxies begin with a PROXY header, version 1 or 2"},
-    {.name = NULL},
+    [LISTEN_CLIENT_CA] = {"client_ca", WSBUS_STRING, NULL, 0, 0, NULL, 0,
+     "File (PEM) of the authorities whose certificates clients show; without it they are not asked"},
+    [LISTEN_CLIENT_CERT] = {"client_cert", WSBUS_ENUM, "required", 0, 0, client_certs, 0,
+     "Must a client show a certificate, where client_ca is given, or may it do without"},
+    [LISTEN_COUNT] = {.name = NULL},
+};
+
+const char option_tls_help[] =
+    "A certificate, or a list of them; with it the address speaks TLS and nothing else. The client "
+    "gets the first one for the name that it asks for, or else the first of all";
+
+const struct wsbus_option option_tls[] = {
+    [TLS_CERT] = {"cert", WSBUS_STRING, NULL, 0, 0, NULL, WSBUS_REQUIRED,
+     "File (PEM) of the certificate and those between it and the authority"},
+    [TLS_KEY] = {"key", WSBUS_STRING, NULL, 0, 0, NULL, WSBUS_REQUIRED,
+     "File (PEM) of its private key, without a passphrase"},
+    [TLS_NAMES] = {"names", WSBUS_LIST, NULL, 0, 0, NULL, 0,
+     "Names it is for: a.example, *.b.example (one label); without it those in the certificate"},
+    [TLS_COUNT] = {.name = NULL},
 };
 
 const struct wsbus_option option_bus[] = {
@@ -209,8 +228,9 @@ const struct wsbus_option option_rule[] = {
 /* clang-format on */
 
 const struct option_refusal option_refusals[] = {
-    {"access", "jwt"},      {"listen", "tls"}, {"listen", "client_ca"},
-    {"channels", "policy"}, {NULL, NULL},
+    {"access", "jwt"},
+    {"channels", "policy"},
+    {NULL, NULL},
 };
 
 bool option_refused(const char *section, const char *name)

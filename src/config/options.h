@@ -42,8 +42,14 @@ struct option_section {
 
 extern const struct option_section option_sections[];
 
-/* Rows that every listener, bus and channel rule has; they end with a row without a name. */
-extern const struct wsbus_option option_listen[], option_bus[], option_rule[];
+/* Rows that every listener, certificate, bus and rule has; they end with a row without a name. */
+extern const struct wsbus_option option_listen[], option_tls[], option_bus[], option_rule[];
+
+enum { LISTEN_ADDRESS, LISTEN_PROXY_PROTOCOL, LISTEN_CLIENT_CA, LISTEN_CLIENT_CERT, LISTEN_COUNT };
+enum { TLS_CERT, TLS_KEY, TLS_NAMES, TLS_COUNT };
+
+/* What the member `tls` of a listener is, which is no row: an object of option_tls, or a list. */
+extern const char option_tls_help[];
 
 enum {
     RULE_MATCH,

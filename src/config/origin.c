@@ -172,9 +172,10 @@ bool origin_matches(const struct origin *pattern, const struct origin *origin)
            strcmp(origin->host + n - m, pattern->host) == 0;
 }
 
-bool origin_is_own(const struct origin *origin, const struct origin *host)
+bool origin_is_own(const struct origin *origin, const struct origin *host, bool tls)
 {
-    if (strcmp(origin->scheme, "http") != 0 && strcmp(origin->scheme, "https") != 0) return false;
+    bool secure = strcmp(origin->scheme, "https") == 0;
+    if (!secure && (tls || strcmp(origin->scheme, "http") != 0)) return false;
     uint16_t port = host->port ? host->port : default_port(origin->scheme);
     return origin->port == port && strcmp(origin->host, host->host) == 0;
 }

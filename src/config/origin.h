@@ -28,9 +28,9 @@ bool origin_matches(const struct origin *pattern, const struct origin *origin);
 
 /* The value of a Host header: host[:port]; scheme "", port 0 where none is written. */
 bool origin_parse_host(struct span text, struct origin *ret);
-/* Is it an http or https page of this very host? Where Host has no port, the default of the
- * page's scheme is meant (TLS may end before us). */
-bool origin_is_own(const struct origin *origin, const struct origin *host);
+/* Is it a page of this very host? With `tls` an https page; without it http or https: TLS may end
+ * before us, and where Host has no port, the default of the page's scheme is meant. */
+bool origin_is_own(const struct origin *origin, const struct origin *host, bool tls);
 /* localhost, *.localhost, 127.0.0.0/8, [::1] */
 bool origin_host_loopback(const struct origin *host);
 

@@ -73,18 +73,44 @@ static void print_section(cJSON *in, const struct config *c, const char *section
     }
 }
 
+static void print_tls(cJSON *in, const struct config_listen *l)
+{
+    cJSON *list = document_list(in, "tls");
+    for (size_t i = 0; i < l->tls_count; i++) {
+        const struct config_tls *t = &l->tls[i];
+        const struct wsbus_value values[TLS_COUNT] = {
+            [TLS_CERT] = {.string = t->cert},
+            [TLS_KEY] = {.string = t->key},
+            [TLS_NAMES] = {.list = t->names.list, .count = t->names.count},
+        };
+        print_rows(document_object(list, NULL), option_tls, values);
+    }
+}
+
+static void print_address(cJSON *list, const struct config_listen *l)
+{
+    if (!l->tls && !l->proxy_protocol) {
+        document_string(list, NULL, l->text);
+        return;
+    }
+    const struct wsbus_value values[LISTEN_COUNT] = {
+        [LISTEN_ADDRESS] = {.string = l->text},
+        [LISTEN_PROXY_PROTOCOL] = {.boolean = l->proxy_protocol},
+        [LISTEN_CLIENT_CA] = {.string = l->client_ca},
+        [LISTEN_CLIENT_CERT] = {.string = !l->client_ca             ? NULL
+                                          : l->client_cert_optional ? "optional"
+                                                                    : "required"},
+    };
+    cJSON *entry = document_object(list, NULL);
+    print_rows(entry, option_listen, values);
+    if (l->tls) print_tls(entry, l);
+}
+
 static void print_listen(cJSON *root, const struct config *c)
 {
     cJSON *list = document_list(root, "listen");
-    for (size_t i = 0; i < c->listen_count; i++) {
-        if (!c->listen[i].proxy_protocol) {
-            document_string(list, NULL, c->listen[i].text);
-            continue;
-        }
-        cJSON *entry = document_object(list, NULL);
-        document_string(entry, "address", c->listen[i].text);
-        document_bool(entry, "proxy_protocol", true);
-    }
+    for (size_t i = 0; i < c->listen_count; i++)
+        print_address(list, &c->listen[i]);
 }
 
 static void print_access(cJSON *root, const struct config *c)

@@ -123,6 +123,24 @@ static void add_sections(cJSON *in)
     }
 }
 
+static void add_certificate(cJSON *in)
+{
+    add_required(in, option_tls, NULL);
+    add_options(make_closed(in), option_tls);
+}
+
+static void add_certificates(cJSON *in)
+{
+    cJSON *tls = document_object(in, "tls");
+    document_string(tls, "description", option_tls_help);
+    cJSON *forms = document_list(tls, "anyOf");
+    document_string(document_object(forms, NULL), "type", "null");
+    add_certificate(document_object(forms, NULL));
+    cJSON *several = document_object(forms, NULL);
+    document_string(several, "type", "array");
+    add_certificate(document_object(several, "items"));
+}
+
 static void add_address(cJSON *in)
 {
     cJSON *forms = document_list(document_object(in, "address"), "anyOf");
@@ -131,6 +149,7 @@ static void add_address(cJSON *in)
     add_required(object, option_listen, NULL);
     cJSON *properties = make_closed(object);
     add_options(properties, option_listen);
+    add_certificates(properties);
     add_refused(properties, "listen");
 }
 

@@ -52,7 +52,8 @@ void arrival_take(struct wire *w, struct arrival *a)
     }
     if (a->refusal == ARRIVAL_WELCOME && !a->proxied)
         a->refusal = arrival_of_address(e, &a->peer, &a->entry);
-    if (a->refusal > ARRIVAL_FULL && !admission_refuse(e->admission))
+    /* Over TLS to be told no would cost more than what is refused. */
+    if (a->refusal > ARRIVAL_FULL && (a->listener->tls || !admission_refuse(e->admission)))
         arrival_drop(e, a);
     else
         wire_adopt(w, a);

@@ -13,6 +13,7 @@
 #include "base/mem.h"
 #include "base/text.h"
 #include "edge/acked.h"
+#include "edge/listen.h"
 #include "edge/scrape.h"
 #include "edge/wire.h"
 
@@ -81,6 +82,7 @@ struct conn *conn_new(struct edge *edge, const struct arrival *a)
     c->refusing = a->refusal > ARRIVAL_FULL;
     c->entry = a->entry;
     c->address = a->peer;
+    c->tls = (struct tls_arrival){.site = a->listener->tls, .peer = c->peer};
     response_init(&c->response);
     buf_init(&c->rx, edge->config->limits.frame_bytes);
     address_write(&c->address, c->peer);

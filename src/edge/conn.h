@@ -18,6 +18,7 @@
 #include "edge/arrival.h"
 #include "edge/edge.h"
 #include "edge/response.h"
+#include "edge/tls_front.h"
 #include "protocol/codes.h"
 #include "session/raw.h"
 #include "session/session.h"
@@ -42,6 +43,7 @@ struct conn {
     struct timer deadline;   /* of the handshake, the answer, a message in pieces, the close */
     struct response response;
     struct scrape *scrape; /* whose answer is awaited; or NULL */
+    struct tls_arrival tls;
     struct buf rx;         /* pieces of a message that is not complete yet */
     uint64_t fragments;    /* frames that these came in */
     const char *reason;    /* of a close that we began, constant */

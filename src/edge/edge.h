@@ -27,6 +27,7 @@ struct edge {
     struct hub *hub;
     struct scraper *scraper; /* NULL: this worker has no admin listener */
     int root;                /* the folder web.root, one for all workers; -1: none */
+    bool tls;                /* a listener speaks it */
     struct session_worker *sessions;
     struct timers wheel;
     struct list conns;          /* struct conn */

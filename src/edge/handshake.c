@@ -138,7 +138,8 @@ static struct http_answer check_access(struct conn *c)
     if (!take(c->wsi, WSI_TOKEN_ORIGIN, origin, sizeof(origin), &o) ||
         !take(c->wsi, WSI_TOKEN_HOST, host, sizeof(host), &h))
         return foreign;
-    if (!access_origin(c->edge->access, o, h, c->loopback)) return foreign;
+    const struct access_way way = {.loopback = c->loopback, .tls = c->tls.site != NULL};
+    if (!access_origin(c->edge->access, o, h, way)) return foreign;
     if (atomic_load(&c->edge->admission->draining))
         return (struct http_answer){503, "Retry-After: 5\r\n", "This server is going down."};
     return forwarded(c);

@@ -12,10 +12,10 @@
 #define GREETING                                                          \
     "This is wsbus: a bridge between WebSockets and a message bus.\n"     \
     "Connect to /ws and send one JSON object per message, for instance\n" \
-    "  websocat ws://%s/ws\n"                                             \
+    "  websocat %s://%s/ws\n"                                             \
     "  {\"type\":\"subscribe\",\"id\":1,\"channel\":\"quotes.EURUSD\"}\n" \
     "or, in the console of a browser that is on this page,\n"             \
-    "  ws = new WebSocket(`ws://${location.host}/ws`)\n"                  \
+    "  ws = new WebSocket(`%s://${location.host}/ws`)\n"                  \
     "  ws.onmessage = (m) => console.log(m.data)\n"                       \
     "  ws.onopen = () => ws.send('{\"type\":\"subscribe\",\"id\":1,"      \
     "\"channel\":\"quotes.EURUSD\"}')"
@@ -106,7 +106,8 @@ static int greet(struct conn *c)
     char text[1280];
     if (lws_hdr_copy(c->wsi, host, sizeof(host), WSI_TOKEN_HOST) <= 0)
         snprintf(host, sizeof(host), "localhost");
-    snprintf(text, sizeof(text), GREETING, host);
+    const char *scheme = c->tls.site ? "wss" : "ws";
+    snprintf(text, sizeof(text), GREETING, scheme, host, scheme);
     return http_send(c, &(struct http_answer){.status = 200, .text = text});
 }
 
@@ -160,7 +161,8 @@ static int metrics(struct conn *c)
     char host[256] = "";
     int n = lws_hdr_copy(c->wsi, host, sizeof(host), WSI_TOKEN_HOST);
     struct span h = span_of(host, n > 0 ? (size_t)n : 0);
-    if (c->loopback && !access_origin(c->edge->access, span_of(NULL, 0), h, true))
+    const struct access_way way = {.loopback = true};
+    if (c->loopback && !access_origin(c->edge->access, span_of(NULL, 0), h, way))
         return http_send(c, &foreign);
     if (has_body(c)) return http_send(c, &body);
     return scrape_request(c);

@@ -10,8 +10,11 @@
 
 #include "config/config.h"
 
+struct tls_site;
+
 struct listener {
     int fd;
+    struct tls_site *tls; /* NULL: plain text (tls_site(), set by whoever opens it) */
     bool loopback;
     bool proxy_protocol;
     bool admin;        /* /metrics, and no WebSockets */

@@ -11,6 +11,7 @@
 #include "edge/conn.h"
 #include "edge/handshake.h"
 #include "edge/http.h"
+#include "edge/listen.h"
 
 /* Long enough never to act: deadlines are kept by the worker's own wheel. */
 #define NEVER_S (24 * 3600)
@@ -25,7 +26,8 @@ static int on_event(struct lws *wsi, enum lws_callback_reasons reason, void *use
                     size_t len)
 {
     struct conn *c = wsi ? lws_get_opaque_user_data(wsi) : NULL;
-    (void)user;
+    if (reason == LWS_CALLBACK_OPENSSL_LOAD_EXTRA_SERVER_VERIFY_CERTS)
+        return tls_front_set_up(user); /* the virtual host's SSL_CTX */
     if (reason == LWS_CALLBACK_WSI_CREATE) {
         /* The connection is not bound to it yet. */
         struct wire *w = lws_context_user(lws_get_context(wsi));
@@ -83,6 +85,15 @@ static void emit(int level, const char *line)
 
 /* ---- life ----------------------------------------------------------------------------------- */
 
+/* One virtual host serves both kinds of listeners: a socket says how it is adopted. Of several,
+ * libwebsockets would choose another one by the Host header, and in 4.1 lose count of their users. */
+static uint64_t tls_options(const struct edge *edge)
+{
+    if (!edge->tls) return 0;
+    return LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT | LWS_SERVER_OPTION_CREATE_VHOST_SSL_CTX |
+           LWS_SERVER_OPTION_DISABLE_OS_CA_CERTS;
+}
+
 int wire_open(struct wire *w, uv_loop_t *loop, struct edge *edge, char *err, size_t err_size)
 {
     void *loops[] = {loop};
@@ -95,7 +106,7 @@ int wire_open(struct wire *w, uv_loop_t *loop, struct edge *edge, char *err, siz
         .vhost_name = "wsbus",
         .alpn = "http/1.1",
         .options = LWS_SERVER_OPTION_LIBUV | LWS_SERVER_OPTION_EXPLICIT_VHOSTS |
-                   LWS_SERVER_OPTION_FALLBACK_TO_APPLY_LISTEN_ACCEPT_CONFIG,
+                   LWS_SERVER_OPTION_FALLBACK_TO_APPLY_LISTEN_ACCEPT_CONFIG | tls_options(edge),
         .foreign_loops = loops,
         .pcontext = &w->context,
         .user = w,
@@ -138,15 +149,19 @@ bool wire_close(struct wire *w)
 
 void wire_adopt(struct wire *w, const struct arrival *a)
 {
+    bool tls = a->listener->tls != NULL;
     struct conn *c = conn_new(w->edge, a);
     lws_adopt_desc_t desc = {
         .vh = w->vhost,
-        .type = LWS_ADOPT_SOCKET | LWS_ADOPT_HTTP | LWS_ADOPT_ALLOW_SSL,
+        .type = LWS_ADOPT_SOCKET | LWS_ADOPT_HTTP | (tls ? LWS_ADOPT_ALLOW_SSL : 0),
         .fd = {.sockfd = a->fd},
         .opaque = c,
     };
     w->adopted = false;
+    c->tls.front = &w->front;
+    tls_front_announce(tls ? &c->tls : NULL);
     struct lws *wsi = lws_adopt_descriptor_vhost_via_info(&desc);
+    tls_front_announce(NULL);
     if (wsi)
         lws_set_timeout(wsi, NO_PENDING_TIMEOUT, 0);
     else if (!w->adopted)

@@ -12,6 +12,7 @@
 
 #include "edge/arrival.h"
 #include "edge/edge.h"
+#include "edge/tls_front.h"
 
 #define WIRE_TX_PACKET 65536u /* what libwebsockets gives to one send() */
 #define WIRE_SUBPROTOCOL "wsbus.v1"
@@ -23,6 +24,7 @@ struct wire {
     struct lws_context *context; /* NULL again when it is gone */
     struct lws_vhost *vhost;
     struct edge *edge;
+    struct tls_front front;
     bool adopted; /* the last socket handed over has become a struct lws */
     void *log;    /* libwebsockets' log context of this worker, where it has such a thing */
 };

@@ -31,7 +31,14 @@ static bool may(const struct gate *g, enum access_right right, const char *chann
 
 static bool enters(const struct gate *g, const char *origin, const char *host, bool loopback)
 {
-    return access_origin(g->access, span_str(origin), span_str(host), loopback);
+    const struct access_way way = {.loopback = loopback};
+    return access_origin(g->access, span_str(origin), span_str(host), way);
+}
+
+static bool enters_tls(const struct gate *g, const char *origin, const char *host)
+{
+    const struct access_way way = {.loopback = true, .tls = true};
+    return access_origin(g->access, span_str(origin), span_str(host), way);
 }
 
 static void test_without(void **state)
@@ -54,6 +61,13 @@ static void test_without(void **state)
     assert_false(enters(&g, NULL, "evil.example:8080", true));
     assert_false(enters(&g, NULL, NULL, true));
     assert_false(enters(&g, NULL, "", true));
+
+    /* A page that came in plain text is not one of ours, where we speak TLS. */
+    assert_true(enters_tls(&g, "https://localhost:8443", "localhost:8443"));
+    assert_true(enters_tls(&g, "https://localhost", "localhost"));
+    assert_true(enters_tls(&g, NULL, "localhost"));
+    assert_false(enters_tls(&g, "http://localhost:8443", "localhost:8443"));
+    assert_false(enters_tls(&g, "http://localhost", "localhost"));
     gate_close(&g);
 }
 
@@ -100,6 +114,99 @@ static void test_origins(void **state)
     gate_close(&g);
 }
 
+struct tricky {
+    const char *origin;
+    bool enters;
+};
+
+/* Against app.example.com, any name below example.net:8443 (both https) and http://[::1]:3000. */
+static const struct tricky tricky[] = {
+    {"https://app.example.com", true},
+    {"https://app.example.com:443", true},
+    {"HTTPS://APP.EXAMPLE.COM", true},
+    {"https://a.example.net:8443", true},
+    {"https://a.b.c.example.net:8443", true},
+    {"https://A.Example.NET:8443", true},
+    {"http://[::1]:3000", true},
+    {"http://[0:0:0:0:0:0:0:1]:3000", true},
+    /* scheme and port */
+    {"http://app.example.com", false},
+    {"http://app.example.com:443", false},
+    {"ws://app.example.com", false},
+    {"wss://app.example.com", false},
+    {"https://app.example.com:8443", false},
+    {"https://app.example.com:0", false},
+    {"https://app.example.com:00443", false},
+    {"https://app.example.com:443443", false},
+    {"https://app.example.com:+443", false},
+    {"https://app.example.com:", false},
+    {"https://a.example.net", false},
+    {"http://a.example.net:8443", false},
+    /* names that only look like one of them */
+    {"https://example.com", false},
+    {"https://www.app.example.com", false},
+    {"https://app.example.com.evil.example", false},
+    {"https://evil.example/https://app.example.com", false},
+    {"https://evilapp.example.com", false},
+    {"https://app-example.com", false},
+    {"https://appxexample.com", false},
+    {"https://app.example.com.", false},
+    {"https://example.net:8443", false},
+    {"https://.example.net:8443", false},
+    {"https://evilexample.net:8443", false},
+    {"https://a.example.net.evil.example:8443", false},
+    {"https://a..example.net:8443", false},
+    {"https://*.example.net:8443", false},
+    {"https://a.example.net%2eevil.example:8443", false},
+    /* what no browser sends */
+    {"", false},
+    {"null", false},
+    {"NULL", false},
+    {"*", false},
+    {"undefined", false},
+    {"app.example.com", false},
+    {"//app.example.com", false},
+    {"https:app.example.com", false},
+    {"https:///app.example.com", false},
+    {"https://app.example.com/", false},
+    {"https://app.example.com?", false},
+    {"https://app.example.com#", false},
+    {"https://app.example.com\\@evil.example", false},
+    {"https://evil.example@app.example.com", false},
+    {"https://app.example.com@evil.example", false},
+    {" https://app.example.com", false},
+    {"https://app.example.com ", false},
+    {"https://app.example.com\thttps://evil.example", false},
+    {"https://app.example.com,https://evil.example", false},
+    {"https://evil.example https://app.example.com", false},
+    {"https://xn--app-example.com", false},
+    {"https://\xd0\xb0pp.example.com", false},
+    {"https://app.example.com\xe3\x80\x82", false},
+    {"http://[::1]", false},
+    {"http://[::2]:3000", false},
+    {"http://::1:3000", false},
+    {"http://[::ffff:0:1]:3000", false},
+    {"file://", false},
+    {"file://app.example.com", false},
+    {"data:", false},
+    {"about:blank", false},
+    {"chrome-extension://app.example.com", false},
+};
+
+static void test_tricky(void **state)
+{
+    (void)state;
+    struct gate g;
+    gate_open(&g, "{" BUSES ",\"access\":{\"origins\":[\"https://app.example.com\","
+                  "\"https://*.example.net:8443\",\"http://[::1]:3000\"]}}");
+    for (size_t i = 0; i < sizeof tricky / sizeof *tricky; i++)
+        if (enters(&g, tricky[i].origin, "app.example.com", false) != tricky[i].enters)
+            fail_msg("\"%s\"", tricky[i].origin);
+    const struct access_way way = {.loopback = false};
+    assert_false(access_origin(g.access, SPAN("https://app.example.com\0"), SPAN("x"), way));
+    gate_close(&g);
+}
+
 static void test_empty_origins(void **state)
 {
     (void)state;
@@ -128,7 +235,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_without), cmocka_unit_test(test_no_origins),
         cmocka_unit_test(test_origins), cmocka_unit_test(test_empty_origins),
-        cmocka_unit_test(test_wrong),
+        cmocka_unit_test(test_tricky),  cmocka_unit_test(test_wrong),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

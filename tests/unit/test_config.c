@@ -251,6 +251,44 @@ static void test_print(void **state)
     fix_done(&f);
 }
 
+static void test_tls(void **state)
+{
+    (void)state;
+    struct fix f;
+    fix_ok(&f,
+           "{\"buses\":{\"m\":{\"type\":\"memory\"}},\"listen\":[\"127.0.0.1:1\","
+           "{\"address\":\"127.0.0.1:2\",\"tls\":{\"cert\":\"c\",\"key\":\"k\"},"
+           "\"client_ca\":\"ca\"},"
+           "{\"address\":\"127.0.0.1:3\",\"client_ca\":\"ca\",\"client_cert\":\"optional\","
+           "\"tls\":[{\"cert\":\"c\",\"key\":\"k\",\"names\":[\"a.example\",\"*.b.example\"]},"
+           "{\"cert\":\"c2\",\"key\":\"k2\"}]},"
+           "{\"address\":\"127.0.0.1:4\",\"tls\":null}]}",
+           NULL, NULL);
+    const struct config_listen *l = f.config.listen;
+    assert_int_equal(f.config.listen_count, 4);
+    assert_null(l[0].tls);
+    assert_int_equal(l[1].tls_count, 1);
+    assert_string_equal(l[1].tls[0].cert, "c");
+    assert_string_equal(l[1].tls[0].key, "k");
+    assert_null(l[1].tls[0].names.list);
+    assert_string_equal(l[1].client_ca, "ca");
+    assert_false(l[1].client_cert_optional);
+    assert_int_equal(l[2].tls_count, 2);
+    assert_int_equal(l[2].tls[0].names.count, 2);
+    assert_string_equal(l[2].tls[0].names.list[1], "*.b.example");
+    assert_string_equal(l[2].tls[1].key, "k2");
+    assert_true(l[2].client_cert_optional);
+    assert_null(l[3].tls);
+    expect_fixed_point(&f.config, NULL);
+    fix_done(&f);
+    fix_ok(&f, "{" M "}",
+           FIX_ARGS("--set", "listen.address=127.0.0.1:1", "--set", "listen.tls.cert=c", "--set",
+                    "listen.tls.key=k"),
+           NULL);
+    assert_string_equal(f.config.listen[0].tls[0].key, "k");
+    fix_done(&f);
+}
+
 static void test_document(void **state)
 {
     (void)state;
@@ -312,7 +350,7 @@ int main(void)
         cmocka_unit_test(test_order),    cmocka_unit_test(test_exact),
         cmocka_unit_test(test_urls),     cmocka_unit_test(test_actions),
         cmocka_unit_test(test_print),    cmocka_unit_test(test_document),
-        cmocka_unit_test(test_real),
+        cmocka_unit_test(test_real),     cmocka_unit_test(test_tls),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

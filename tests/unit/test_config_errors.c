@@ -165,10 +165,6 @@ static void test_unsupported(void **state)
     static const struct file_case cases[] = {
         {"{" M ",\n\"admin\":\"127.0.0.1\"}", "F:2:9: admin: \"127.0.0.1\" has no port"},
         {"{" M ",\n\"access\":{\"jwt\":{}}}", "F:2:11: access.jwt: jwt is not supported by this"},
-        {"{" M ",\"listen\":{\"address\":\"127.0.0.1:1\",\n\"tls\":[{}]}}",
-         "F:2:1: listen.tls: tls is not supported"},
-        {"{" M ",\"listen\":{\"address\":\"127.0.0.1:1\",\n\"client_ca\":\"x\"}}",
-         "F:2:1: listen.client_ca: client_ca is not"},
         {"{" M ",\"listen\":{\"address\":\"127.0.0.1:1\",\n\"proxy_protocol\":true}}",
          "F:2:18: listen.proxy_protocol: needs \"trusted_proxies\""},
         {"{" M ",\"channels\":[{\"match\":\"a\",\"bus\":\"m\",\n\"policy\":\"drop\"}]}",
@@ -190,6 +186,36 @@ static void test_unsupported(void **state)
     fix_wrong("{" M "}", FIX_ARGS("--set", "limits.memory_bytes=33554431"), NULL,
               "--set limits.memory_bytes: limits.memory_bytes: 33554431 is less than the process "
               "needs by itself: 0 (no ceiling), or at least 33554432\n");
+}
+
+#define TLS(tls) "{" M ",\"listen\":{\"address\":\"127.0.0.1:1\",\n" tls "}}"
+#define PAIR "\"cert\":\"c\",\"key\":\"k\""
+
+static void test_tls(void **state)
+{
+    (void)state;
+    static const struct file_case cases[] = {
+        {TLS("\"tls\":[]"), "F:2:7: listen.tls: needs at least one certificate\n"},
+        {TLS("\"tls\":true"),
+         "F:2:7: listen.tls: must be an object with \"cert\" and \"key\", or a "
+         "list of these, not true"},
+        {TLS("\"tls\":[\"c.pem\"]"), "F:2:8: listen.tls: must be an object with"},
+        {TLS("\"tls\":{\"cert\":\"c\"}"), "F:2:7: listen.tls: \"key\" is missing\n"},
+        {TLS("\"tls\":[{" PAIR "},{\"key\":\"k\"}]"), "F:2:31: listen.tls: \"cert\" is missing\n"},
+        {TLS("\"tls\":{" PAIR ",\"name\":\"a\"}"),
+         "F:2:29: listen.tls.name: unknown option; did you mean \"names\"?\n"},
+        {TLS("\"tls\":{" PAIR ",\"names\":\"https://a.example\"}"),
+         "F:2:37: listen.tls.names: \"https://a.example\" is no name of a host; write it like"},
+        {TLS("\"tls\":{" PAIR ",\"names\":[\"a.*.example\"]}"), "F:2:37: listen.tls.names: "},
+        {TLS("\"tls\":{" PAIR ",\"names\":[\"*\"]}"), "F:2:37: listen.tls.names: "},
+        {TLS("\"tls\":{" PAIR ",\"names\":[\"a..example\"]}"), "F:2:37: listen.tls.names: "},
+        {TLS("\"client_ca\":\"x\""), "F:2:13: listen.client_ca: only TLS has certificates of"},
+        {TLS("\"tls\":{" PAIR "},\"client_cert\":\"optional\""),
+         "F:2:44: listen.client_cert: needs \"client_ca\""},
+        {TLS("\"tls\":{" PAIR "},\"client_ca\":\"a\",\"client_cert\":\"maybe\""),
+         "F:2:60: listen.client_cert: must be \"required\" or \"optional\", not \"maybe\""},
+    };
+    EXPECT_EACH(cases);
 }
 
 static void test_listen(void **state)
@@ -369,13 +395,14 @@ static void test_clean(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_ten),    cmocka_unit_test(test_syntax),
-        cmocka_unit_test(test_unfit),  cmocka_unit_test(test_nesting),
-        cmocka_unit_test(test_values), cmocka_unit_test(test_unsupported),
-        cmocka_unit_test(test_listen), cmocka_unit_test(test_buses),
-        cmocka_unit_test(test_rules),  cmocka_unit_test(test_environment),
-        cmocka_unit_test(test_sets),   cmocka_unit_test(test_command_line),
-        cmocka_unit_test(test_urls),   cmocka_unit_test(test_clean),
+        cmocka_unit_test(test_ten),          cmocka_unit_test(test_syntax),
+        cmocka_unit_test(test_unfit),        cmocka_unit_test(test_nesting),
+        cmocka_unit_test(test_values),       cmocka_unit_test(test_unsupported),
+        cmocka_unit_test(test_listen),       cmocka_unit_test(test_tls),
+        cmocka_unit_test(test_buses),        cmocka_unit_test(test_rules),
+        cmocka_unit_test(test_environment),  cmocka_unit_test(test_sets),
+        cmocka_unit_test(test_command_line), cmocka_unit_test(test_urls),
+        cmocka_unit_test(test_clean),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -180,21 +180,22 @@ static void test_wrong_patterns(void **state)
 
 struct own_case {
     const char *origin, *host;
-    bool own;
+    bool own; /* over plain text */
+    bool own_tls;
 };
 
 static const struct own_case owns[] = {
-    {"http://localhost:8080", "localhost:8080", true},
-    {"http://LOCALHOST:8080", "localhost:8080", true},
-    {"http://localhost:8080", "localhost", false},
-    {"http://localhost", "localhost", true},
-    {"http://localhost", "localhost:80", true},
-    {"https://example.com", "example.com", true},
-    {"https://example.com", "example.com:443", true},
-    {"https://example.com", "example.com:80", false},
-    {"http://[::1]:8080", "[::1]:8080", true},
-    {"http://localhost:8080", "127.0.0.1:8080", false},
-    {"chrome-extension://example", "example", false},
+    {"http://localhost:8080", "localhost:8080", true, false},
+    {"http://LOCALHOST:8080", "localhost:8080", true, false},
+    {"http://localhost:8080", "localhost", false, false},
+    {"http://localhost", "localhost", true, false},
+    {"http://localhost", "localhost:80", true, false},
+    {"https://example.com", "example.com", true, true},
+    {"https://example.com", "example.com:443", true, true},
+    {"https://example.com", "example.com:80", false, false},
+    {"http://[::1]:8080", "[::1]:8080", true, false},
+    {"http://localhost:8080", "127.0.0.1:8080", false, false},
+    {"chrome-extension://example", "example", false, false},
 };
 
 static void test_own(void **state)
@@ -204,8 +205,10 @@ static void test_own(void **state)
         struct origin page, host;
         assert_true(origin_parse(span_str(owns[i].origin), &page));
         assert_true(origin_parse_host(span_str(owns[i].host), &host));
-        if (origin_is_own(&page, &host) != owns[i].own)
+        if (origin_is_own(&page, &host, false) != owns[i].own)
             fail_msg("%s on %s", owns[i].origin, owns[i].host);
+        if (origin_is_own(&page, &host, true) != owns[i].own_tls)
+            fail_msg("%s on %s with TLS", owns[i].origin, owns[i].host);
     }
 }
 

@@ -1,0 +1,37 @@
+/* What a worker's TLS handshakes go through: the SSL_CTX that libwebsockets made, set up as we want
+ * it. It has no certificate of its own; when the client has said hello, the one for the name that
+ * it asked for is taken from the listener's set (edge/tls_set.h). Worker thread, but for
+ * tls_front_init().
+ *
+ * libwebsockets makes an SSL out of this context when a socket is handed to it. Which listener the
+ * socket came from stands in the struct tls_arrival that is announced around that call. */
+#ifndef EDGE_TLS_FRONT_H
+#define EDGE_TLS_FRONT_H
+
+#include <stdint.h>
+
+#include "edge/tls.h"
+
+struct ssl_ctx_st; /* OpenSSL's SSL_CTX */
+
+/* In each worker. Handshakes that fail are told at most once in a while: who scans the internet
+ * must not fill the disk. All zero at first. */
+struct tls_front {
+    uint64_t quiet_until;
+    uint64_t untold;
+};
+
+struct tls_arrival {
+    struct tls_site *site; /* NULL: plain text, and nothing of this is used */
+    struct tls_front *front;
+    const char *peer; /* for the log */
+};
+
+/* Once in the process, before the first context. 0 or -1. */
+int tls_front_init(void);
+/* 0, or -1 if this OpenSSL cannot do what we need. */
+int tls_front_set_up(struct ssl_ctx_st *ctx);
+/* This thread's next SSL is for this arrival, which must live as long as it; NULL: for none. */
+void tls_front_announce(struct tls_arrival *a);
+
+#endif
