@@ -154,7 +154,9 @@ static bool load_pair(SSL_CTX *ctx, const struct config_tls *t, const struct out
     SSL_CTX_set_default_passwd_cb(ctx, no_passphrase);
     if (SSL_CTX_use_certificate_chain_file(ctx, t->cert) != 1)
         return refuse(o, "no certificate can be read from", t->cert);
-    if (SSL_CTX_use_PrivateKey_file(ctx, t->key, SSL_FILETYPE_PEM) != 1)
+    /* A key of another kind than the certificate's is accepted by the first of these. */
+    if (SSL_CTX_use_PrivateKey_file(ctx, t->key, SSL_FILETYPE_PEM) != 1 ||
+        SSL_CTX_check_private_key(ctx) != 1)
         return refuse(o, "no private key for the certificate can be read from", t->key);
     return true;
 }
