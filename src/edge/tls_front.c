@@ -136,6 +136,18 @@ int tls_front_init(void)
     return arrival_index < 0 ? -1 : 0;
 }
 
+SSL_CTX *tls_front_client(struct tls_front *front)
+{
+    if (!front->client) front->client = SSL_CTX_new(TLS_client_method());
+    return front->client;
+}
+
+void tls_front_done(struct tls_front *front)
+{
+    SSL_CTX_free(front->client);
+    front->client = NULL;
+}
+
 void tls_front_announce(struct tls_arrival *a)
 {
     announced = a;

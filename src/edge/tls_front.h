@@ -17,6 +17,7 @@ struct ssl_ctx_st; /* OpenSSL's SSL_CTX */
 /* In each worker. Handshakes that fail are told at most once in a while: who scans the internet
  * must not fill the disk. All zero at first. */
 struct tls_front {
+    struct ssl_ctx_st *client; /* see tls_front_client() */
     uint64_t quiet_until;
     uint64_t untold;
 };
@@ -31,6 +32,10 @@ struct tls_arrival {
 int tls_front_init(void);
 /* 0, or -1 if this OpenSSL cannot do what we need. */
 int tls_front_set_up(struct ssl_ctx_st *ctx);
+/* libwebsockets wants a context for its clients as well, though we have none. Of those that it makes
+ * itself, 4.1 loses all but the last worker's. NULL: there is no memory. */
+struct ssl_ctx_st *tls_front_client(struct tls_front *front);
+void tls_front_done(struct tls_front *front); /* after the virtual host */
 /* This thread's next SSL is for this arrival, which must live as long as it; NULL: for none. */
 void tls_front_announce(struct tls_arrival *a);
 

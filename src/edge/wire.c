@@ -90,8 +90,7 @@ static void emit(int level, const char *line)
 static uint64_t tls_options(const struct edge *edge)
 {
     if (!edge->tls) return 0;
-    return LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT | LWS_SERVER_OPTION_CREATE_VHOST_SSL_CTX |
-           LWS_SERVER_OPTION_DISABLE_OS_CA_CERTS;
+    return LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT | LWS_SERVER_OPTION_CREATE_VHOST_SSL_CTX;
 }
 
 int wire_open(struct wire *w, uv_loop_t *loop, struct edge *edge, char *err, size_t err_size)
@@ -115,6 +114,7 @@ int wire_open(struct wire *w, uv_loop_t *loop, struct edge *edge, char *err, siz
         .timeout_secs = NEVER_S,
         .keepalive_timeout = NEVER_S,
         .retry_and_idle_policy = &no_pings,
+        .provided_client_ssl_ctx = edge->tls ? tls_front_client(&w->front) : NULL,
     };
 #if LWS_LIBRARY_VERSION_NUMBER >= 4003000
     /* The default one is shared by all contexts of the process and counts its users without a
@@ -142,6 +142,7 @@ bool wire_close(struct wire *w)
 {
     if (w->context) lws_context_destroy(w->context);
     if (w->context) return false;
+    tls_front_done(&w->front);
     free(w->log);
     w->log = NULL;
     return true;
