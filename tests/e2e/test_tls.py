@@ -17,10 +17,9 @@ import pytest
 from client import Client
 from raw import CLOSE, PING, PONG, encode, handshake, wait_for
 from server import BINARY, PATIENCE, Server, config, environment
-from tls_aid import Pair, TlsRaw, connect_plain, context, livez, make_pair, tls_config, url
+from tls_aid import Pair, TlsClient, TlsRaw, connect_plain, context, livez, make_pair, tls_config
 
 Start = Callable[..., Server]
-Connect = Callable[..., Client]
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +37,7 @@ def second(folder: Path) -> Pair:
     return make_pair(folder, "second", "b.example", rsa=True)
 
 
-def test_both_kinds(start: Start, first: Pair, connect: Connect, channel: str) -> None:
+def test_both_kinds(start: Start, first: Pair, channel: str) -> None:
     """https and wss on one port, http and ws on another, of one process."""
     listen = [{"address": "127.0.0.1:0", "tls": first.option}, "127.0.0.1:0"]
     server = start(config(listen=listen))
@@ -49,7 +48,7 @@ def test_both_kinds(start: Start, first: Pair, connect: Connect, channel: str) -
     with TlsRaw(server.port, trusting, name="localhost") as raw:
         greeting = raw.request(f"GET / HTTP/1.1\r\nHost: localhost:{server.port}\r\n\r\n".encode())
         assert f"wss://localhost:{server.port}/ws" in greeting.text
-    over_tls = Client(url(server), ssl=trusting)
+    over_tls = TlsClient(server, trusting, "localhost")
     in_clear = Client(f"ws://127.0.0.1:{plain}/ws")
     with over_tls, in_clear:
         over_tls.subscribe(channel)
@@ -226,7 +225,7 @@ def test_new_certificate(start: Start, first: Pair, second: Pair, tmp_path: Path
     pair = Pair(tmp_path / "cert.pem", tmp_path / "key.pem")
     put(first, pair)
     server = start(tls_config(pair))
-    with Client(url(server), ssl=context()) as client:
+    with TlsClient(server) as client:
         client.subscribe(channel)
         put(second, pair)
         wait_for(lambda: served(server) == second.der, what="the new certificate")
@@ -264,11 +263,11 @@ def test_new_certificate_behind_links(start: Start, first: Pair, second: Pair, t
 def test_hangup_under_load(start: Start, first: Pair, channel: str) -> None:
     """Reloads while clients come and go: nobody is turned away."""
     server = start(tls_config(first))
-    with Client(url(server), ssl=context()) as client:
+    with TlsClient(server) as client:
         client.subscribe(channel)
         for round_ in range(20):
             os.kill(server.pid, signal.SIGHUP)
-            with Client(url(server), ssl=context()) as other:
+            with TlsClient(server) as other:
                 assert other.call("publish", channel=channel, data=round_)["type"] == "published"
         assert [m["data"] for m in client.messages(channel, 20)] == list(range(20))
     wait_for(lambda: "tls_reloaded" in server.log(), what="a reload")
@@ -375,7 +374,7 @@ def test_slow_reader(start: Start, first: Pair, channel: str) -> None:
     limits = {"queue_bytes": 64 << 20, "send_buffer": 16384}
     server = start(tls_config(first, limits=limits))
     count, size = 150, 60_000
-    with TlsRaw(server.port, receive_buffer=8192) as raw, Client(url(server), ssl=context()) as client:
+    with TlsRaw(server.port, receive_buffer=8192) as raw, TlsClient(server) as client:
         assert raw.request(handshake(server.port)).status == 101
         raw.json()
         raw.send(encode(1, b'{"type":"subscribe","id":1,"channel":"%s"}' % channel.encode()))
@@ -397,7 +396,7 @@ def test_slow_reader(start: Start, first: Pair, channel: str) -> None:
 def test_large_request(start: Start, first: Pair, channel: str) -> None:
     """A message in many TLS records, and many messages in one."""
     server = start(tls_config(first, limits={"message_bytes": 4 << 20}))
-    with Client(url(server), ssl=context()) as client:
+    with TlsClient(server) as client:
         client.subscribe(channel)
         text = "0123456789abcdef" * (200 * 1024)
         client.call("publish", channel=channel, text=text)
@@ -414,7 +413,7 @@ def test_large_request(start: Start, first: Pair, channel: str) -> None:
 
 def test_stop(start: Start, first: Pair) -> None:
     server = start(tls_config(first, drain=500))
-    with Client(url(server), ssl=context()) as client:
+    with TlsClient(server) as client:
         server.terminate()
         assert client.next()["type"] == "goaway"
         assert client.closed() == 1012

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import socket
 import ssl
 import subprocess
@@ -9,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from raw import Raw
+from client import Client, Frame
+from raw import PING, PONG, TEXT, Raw, encode, handshake
 from server import PATIENCE, Server, config
 
 
@@ -58,10 +60,6 @@ def context(trust: Pair | None = None, own: Pair | None = None) -> ssl.SSLContex
     return made
 
 
-def url(server: Server) -> str:
-    return f"wss://127.0.0.1:{server.port}/ws"
-
-
 class TlsRaw(Raw):
     """A TLS connection to the daemon. Its end must be announced (close_notify), or it is an error."""
 
@@ -88,6 +86,46 @@ class TlsRaw(Raw):
     @property
     def certificate(self) -> bytes | None:
         return self.tls.getpeercert(binary_form=True)
+
+
+class Messages:
+    """What a Client needs of a WebSocket, over a TlsRaw."""
+
+    def __init__(self, raw: TlsRaw) -> None:
+        self.raw = raw
+        answer = raw.request(handshake(raw.port, headers={"sec-websocket-protocol": "wsbus.v1"}))
+        assert answer.status == 101, answer
+
+    def send(self, text: str) -> None:
+        self.raw.send(encode(TEXT, text.encode()))
+
+    def recv(self, timeout: float) -> str:
+        self.raw.sock.settimeout(timeout)
+        while True:
+            opcode, payload = self.raw.read_frame()
+            if opcode == TEXT:
+                return payload.decode()
+            assert opcode == PING, (opcode, payload)
+            self.raw.send(encode(PONG, payload))
+
+    def close(self) -> None:
+        self.raw.sock.close()
+
+
+class TlsClient(Client):
+    """A Client over TLS. The client of `websockets` reads in one thread and writes in another, which
+    a socket of Python's `ssl` does not bear: now and then a request is never sent."""
+
+    def __init__(self, server: Server, how: ssl.SSLContext | None = None, name: str | None = None) -> None:
+        self.raw = TlsRaw(server.port, how, name=name)
+        self.ws: Any = Messages(self.raw)
+        self.ids = itertools.count(1)
+        self.kept: list[Frame] = []
+        self.welcome = self.next("welcome")
+
+    def closed(self, timeout: float = 10) -> int:
+        self.raw.sock.settimeout(timeout * PATIENCE)
+        return self.raw.close_code()
 
 
 def connect_plain(port: int) -> socket.socket:
