@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """What an idle subscribed connection costs: memory of the daemon and processor time while nothing happens.
 
-    tests/bench/idle_memory.py [--bin build/wsbus] [--connections 10000] [--workers 0] [--seconds 10]
+    tests/bench/idle_memory.py [--bin build/wsbus] [--connections 10000] [--workers 0] [--seconds 10] [--tls]
 
 Starts the daemon on a free port, measures it empty, opens the connections (each subscribes to one of a
 hundred channels), measures again, and watches for a while. Needs nothing but Python; the limit of open
-files must allow the connections here and in the daemon.
+files must allow the connections here and in the daemon. With --tls it has `openssl` make a certificate.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import re
 import resource
 import selectors
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -39,21 +40,35 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--ping-ms", type=int, default=None, help="limits.ping_ms (default: the daemon's)"
     )
+    parser.add_argument("--tls", action="store_true", help="over TLS")
     return parser.parse_args()
+
+
+def certificate(folder: str) -> list[str]:
+    """Makes one, and returns the options that name it."""
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+         "-subj", "/CN=localhost", "-keyout", f"{folder}/key.pem", "-out", f"{folder}/cert.pem"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    return ["--set", f"listen.tls.cert={folder}/cert.pem", "--set", f"listen.tls.key={folder}/key.pem"]
 
 
 class Daemon:
     def __init__(self, options: argparse.Namespace) -> None:
         self.log = tempfile.TemporaryFile()
+        self.folder = tempfile.TemporaryDirectory()
         argv = [
             options.bin,
             "--set",
-            "listen=127.0.0.1:0",
+            "listen.address=127.0.0.1:0",
             "--set",
             f"workers={options.workers}",
             "--set",
             "buses.demo.quotes=0",
         ]
+        if options.tls:
+            argv += certificate(self.folder.name)
         if options.ping_ms is not None:
             argv += ["--set", f"limits.ping_ms={options.ping_ms}"]
         env = {k: v for k, v in os.environ.items() if not k.startswith("WSBUS_")}
@@ -119,8 +134,12 @@ def request(port: int, channel: int) -> bytes:
 class Crowd:
     """Many connections, each of which sends one request and then only answers pings."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, tls: bool) -> None:
         self.port = port
+        self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if tls else None
+        if self.tls:
+            self.tls.check_hostname = False
+            self.tls.verify_mode = ssl.CERT_NONE
         self.selector = selectors.EpollSelector()
         self.waiting: dict[int, bytes] = {}
         self.sockets: list[socket.socket] = []
@@ -129,6 +148,8 @@ class Crowd:
     def add(self, count: int) -> None:
         for _ in range(count):
             sock = socket.create_connection(("127.0.0.1", self.port), timeout=20)
+            if self.tls:
+                sock = self.tls.wrap_socket(sock)
             sock.sendall(request(self.port, len(self.sockets) % 100))
             sock.setblocking(False)
             self.selector.register(sock, selectors.EVENT_READ)
@@ -149,7 +170,10 @@ class Crowd:
         for key, _ in self.selector.select(timeout):
             sock = key.fileobj
             assert isinstance(sock, socket.socket)
-            data = sock.recv(65536)
+            try:
+                data = sock.recv(65536)
+            except ssl.SSLWantReadError:
+                continue
             if not data:
                 self.closed += 1
                 self.selector.unregister(sock)
@@ -176,7 +200,7 @@ def main() -> int:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     daemon = Daemon(options)
     try:
-        crowd = Crowd(daemon.port)
+        crowd = Crowd(daemon.port, options.tls)
         # One connection first: what is made once for the first of all is no cost of the others.
         crowd.add(1)
         crowd.settle(20)
