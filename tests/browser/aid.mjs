@@ -29,6 +29,7 @@ mkdirSync(PICTURES, { recursive: true });
 const BROWSERS = {
   chromium: {
     headless: true,
+    acceptInsecureCerts: true, // of the daemon's, which are made for a test
     defaultViewport: null,
     executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
     // Nothing but our own pages is opened, and the sandbox cannot be had in every container.
@@ -37,6 +38,7 @@ const BROWSERS = {
   firefox: {
     browser: "firefox",
     headless: true,
+    acceptInsecureCerts: true,
     // Firefox 140 cannot do all that its driver asks for when it sets one.
     defaultViewport: null,
     executablePath: process.env.FIREFOX ?? "/usr/bin/firefox-esr",

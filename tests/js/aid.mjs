@@ -2,7 +2,7 @@
 //
 // WSBUS_BIN           the executable (default: build/wsbus)
 // WSBUS_TEST_MODULES  directory that holds node_modules/ws (default: build/node)
-import { spawn } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -44,6 +44,20 @@ const CONFIG = {
   ],
 };
 CONFIG.buses.few = { type: "memory", history: 5 };
+
+/**
+ * A certificate for localhost, in a folder that is gone when the test `t` ends: the option `listen`
+ * of a daemon that speaks TLS with it, and its file.
+ */
+export function certified(t) {
+  const folder = mkdtempSync(path.join(tmpdir(), "wsbus-tls-"));
+  t.after(() => rmSync(folder, { recursive: true }));
+  const [cert, key] = ["cert.pem", "key.pem"].map((name) => path.join(folder, name));
+  const kind = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
+  const names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"];
+  execFileSync("openssl", [...kind, ...names, "-keyout", key, "-out", cert], { stdio: "ignore" });
+  return { cert, listen: { address: "127.0.0.1:0", tls: { cert, key } } };
+}
 
 /** One daemon; it is stopped when the test `t` ends. */
 export class Server {
