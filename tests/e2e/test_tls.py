@@ -393,6 +393,36 @@ def test_slow_reader(start: Start, first: Pair, channel: str) -> None:
         assert frame[1] == b"still"
 
 
+@pytest.mark.parametrize("chatty", [False, True])
+def test_large_file(start: Start, first: Pair, tmp_path: Path, chatty: bool) -> None:
+    """To a slow reader, who may send more requests meanwhile: all of it, and a goodbye."""
+    content = os.urandom(1 << 20) * 6
+    (tmp_path / "large.bin").write_bytes(content)
+    server = start(tls_config(first, web={"root": str(tmp_path)}, limits={"send_buffer": 16384}))
+    request = f"GET /large.bin HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\n\r\n".encode()
+    with TlsRaw(server.port, receive_buffer=16384) as raw:
+        raw.send(request)
+        raw.buffer = raw.tls.recv(1000)
+        if chatty:
+            raw.send(request)
+        while piece := raw.tls.recv(65536):
+            raw.buffer += piece
+    head, _, body = raw.buffer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200 ")
+    assert body == content
+
+
+def test_proxy_header_before_tls(start: Start, first: Pair) -> None:
+    listen = {"proxy_protocol": True}
+    more = {"trusted_proxies": ["127.0.0.1"], "log": {"level": "debug"}}
+    server = start(tls_config(first, listen=listen, **more))
+    before = b"PROXY TCP4 192.0.2.7 192.0.2.1 4711 443\r\n"
+    with TlsRaw(server.port, before=before) as raw:
+        assert raw.request(handshake(server.port)).status == 101
+        wait_for(lambda: "event=session_open" in server.log(), what="the session")
+    assert "event=session_open peer=192.0.2.7:4711 " in server.log()
+
+
 def test_large_request(start: Start, first: Pair, channel: str) -> None:
     """A message in many TLS records, and many messages in one."""
     server = start(tls_config(first, limits={"message_bytes": 4 << 20}))

@@ -71,9 +71,11 @@ class TlsRaw(Raw):
         name: str | None = None,
         session: ssl.SSLSession | None = None,
         receive_buffer: int = 0,
+        before: bytes = b"",
     ) -> None:
         super().__init__(port, receive_buffer=receive_buffer)
         plain = self.sock
+        plain.sendall(before)
         try:
             self.tls = (how or context()).wrap_socket(
                 plain, server_hostname=name, session=session, suppress_ragged_eofs=False
