@@ -64,6 +64,13 @@ static int finish(struct conn *c)
     return -1;
 }
 
+/* TLS says goodbye before it ends, in a few bytes of its own, for which libwebsockets does not wait:
+ * after a body that may have filled the socket, the next time that there is room is waited for. */
+static bool needs_room(const struct conn *c)
+{
+    return c->tls.site && c->response.body.size > PIECE;
+}
+
 static int broken(struct conn *c)
 {
     log_warn(log_event("file_cut_short"), log_s("peer", c->peer),
@@ -77,7 +84,8 @@ static int send_on(struct conn *c, unsigned char *piece, size_t n)
 {
     for (int i = 0; i < PIECES; i++) {
         if (!fill(&c->response, piece, &n)) return broken(c);
-        if (n == 0) return finish(c);
+        if (n == 0 && (i == 0 || !needs_room(c))) return finish(c);
+        if (n == 0) break;
         if (lws_write(c->wsi, piece, n, LWS_WRITE_RAW) < 0) return -1;
         if (lws_partial_buffered(c->wsi)) break;
         n = 0;
