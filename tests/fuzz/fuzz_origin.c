@@ -20,7 +20,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     if (origin_parse_host(host_text, &host)) {
         (void)origin_host_loopback(&host);
-        if (ok) (void)origin_is_own(&origin, &host);
+        if (ok) (void)origin_is_own(&origin, &host, (rest.n & 1) != 0);
     }
     if (origin_pattern(rest, &pattern, err, sizeof err) == 0) {
         if (ok && origin_matches(&pattern, &origin) && pattern.wildcard)

@@ -15,7 +15,7 @@ from websockets.exceptions import ConnectionClosed
 from client import Client
 from conftest import Start
 from ports import free_port
-from proxies import KINDS, NAME, Front, until
+from front import KINDS, NAME, Front, until
 from raw import PING, handshake
 from server import FULL, PATIENCE, Server, config
 
