@@ -262,9 +262,11 @@ static enum transport_result conn_write(struct transport *t, const unsigned char
     if (c->state != CONN_OPEN) return TRANSPORT_DEAD;
     c->last = n < UINT32_MAX ? (uint32_t)n : UINT32_MAX;
     /* In pieces of what libwebsockets sends at a time: it would copy all beyond that, even where
-     * the socket would take it. After a choke it gets the rest in one and keeps that. */
+     * the socket would take it. After a choke it gets the rest in one and keeps that. OpenSSL sends a
+     * record at a time, and of more in one piece libwebsockets would keep what is out already. */
+    size_t most = c->tls.site ? WIRE_TLS_RECORD : WIRE_TX_PACKET;
     while (n > 0) {
-        size_t piece = n > WIRE_TX_PACKET && !lws_partial_buffered(c->wsi) ? WIRE_TX_PACKET : n;
+        size_t piece = n > most && !lws_partial_buffered(c->wsi) ? most : n;
         if (lws_write(c->wsi, (unsigned char *)p, piece, LWS_WRITE_RAW) < 0) {
             conn_kill(c);
             return TRANSPORT_DEAD;

@@ -14,7 +14,8 @@
 #include "edge/edge.h"
 #include "edge/tls_front.h"
 
-#define WIRE_TX_PACKET 65536u /* what libwebsockets gives to one send() */
+#define WIRE_TX_PACKET 65536u  /* what libwebsockets gives to one send() */
+#define WIRE_TLS_RECORD 16384u /* at most in one record of TLS */
 #define WIRE_SUBPROTOCOL "wsbus.v1"
 
 struct lws_context;
