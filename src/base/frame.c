@@ -8,6 +8,7 @@
 #define FIN 0x80U
 #define LENGTH_16 126
 #define LENGTH_64 127
+#define HEAD_MAX 10
 
 static uint32_t header_size(size_t n)
 {
@@ -27,18 +28,72 @@ static void write_length(unsigned char *p, size_t n, uint32_t head)
     }
 }
 
+static void write_head(unsigned char *p, enum frame_opcode opcode, size_t n, uint32_t head)
+{
+    p[0] = (unsigned char)(FIN | (unsigned)opcode);
+    write_length(p + 1, n, head);
+}
+
+/* The length of the payload; *ret_head: of what stands in front of it. */
+static size_t read_head(const unsigned char *p, uint32_t *ret_head)
+{
+    size_t n = p[1];
+    if (n < LENGTH_16) {
+        *ret_head = 2;
+        return n;
+    }
+    *ret_head = n == LENGTH_16 ? 4 : 10;
+    n = 0;
+    for (uint32_t i = 2; i < *ret_head; i++)
+        n = n << 8 | p[i];
+    return n;
+}
+
+static struct frame *frame_alloc(size_t len, uint32_t head)
+{
+    struct frame *f = mem_alloc(sizeof(*f) + len);
+    ceiling_count((ptrdiff_t)(sizeof(*f) + len));
+    atomic_init(&f->refs, 1);
+    f->head = head;
+    f->len = len;
+    return f;
+}
+
 struct frame *frame_new(enum frame_opcode opcode, struct span payload)
 {
     uint32_t head = header_size(payload.n);
-    struct frame *f = mem_alloc(sizeof(*f) + head + payload.n);
-    ceiling_count((ptrdiff_t)(sizeof(*f) + head + payload.n));
-    atomic_init(&f->refs, 1);
-    f->head = head;
-    f->len = head + payload.n;
-    f->bytes[0] = (unsigned char)(FIN | (unsigned)opcode);
-    write_length(f->bytes + 1, payload.n, head);
+    struct frame *f = frame_alloc(head + payload.n, head);
+    write_head(f->bytes, opcode, payload.n, head);
     if (payload.n) memcpy(f->bytes + head, payload.p, payload.n);
     return f;
+}
+
+void frame_append(struct buf *out, enum frame_opcode opcode, struct span payload)
+{
+    unsigned char head[HEAD_MAX];
+    uint32_t n = header_size(payload.n);
+    write_head(head, opcode, payload.n, n);
+    buf_append(out, head, n);
+    buf_span(out, payload);
+}
+
+struct frame *frame_run(struct span bytes)
+{
+    uint32_t head;
+    (void)read_head((const unsigned char *)bytes.p, &head);
+    struct frame *f = frame_alloc(bytes.n, head);
+    memcpy(f->bytes, bytes.p, bytes.n);
+    return f;
+}
+
+bool frame_next(const struct frame *f, size_t *at, struct span *payload)
+{
+    uint32_t head;
+    if (*at >= f->len) return false;
+    size_t n = read_head(f->bytes + *at, &head);
+    *payload = span_of((const char *)f->bytes + *at + head, n);
+    *at += head + n;
+    return true;
 }
 
 struct frame *frame_ref(struct frame *f)

@@ -7,14 +7,16 @@
 #define BASE_FRAME_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/buf.h"
 #include "base/span.h"
 
 struct frame {
     atomic_uint refs;
-    uint32_t head; /* bytes of WebSocket header in front of the payload */
+    uint32_t head; /* bytes of WebSocket header in front of the payload (of a run: of the first) */
     size_t len;    /* header and payload */
     unsigned char bytes[];
 };
@@ -23,9 +25,19 @@ enum frame_opcode { FRAME_TEXT = 1, FRAME_BINARY = 2, FRAME_PING = 9 };
 
 /* One reference. The payload is copied behind an unmasked header with FIN (RFC 6455 5.2). */
 struct frame *frame_new(enum frame_opcode opcode, struct span payload);
+
+/* A run: several WebSocket frames one behind the other in one struct frame, for those that would be
+ * sent in one go anyway (replays). frame_append() writes one of them; frame_run() makes the run of
+ * what was written. frame_next() walks over a run, or over the one frame that it is: `at` begins at
+ * 0; false at the end. */
+void frame_append(struct buf *out, enum frame_opcode opcode, struct span payload);
+struct frame *frame_run(struct span bytes);
+bool frame_next(const struct frame *f, size_t *at, struct span *payload);
+
 struct frame *frame_ref(struct frame *f); /* any thread that holds a reference */
 void frame_unref(struct frame *f);
 
+/* Not of a run. */
 static inline struct span frame_payload(const struct frame *f)
 {
     return (struct span){(const char *)f->bytes + f->head, f->len - f->head};

@@ -6,11 +6,17 @@
 #include "base/mem.h"
 
 #define REPLAY_TURNS 8 /* one of so many is for replays */
+#define REPLAY_SLICE 4 /* of them in one turn of the loop */
 
 static void own_init(struct fan_group *g)
 {
     list_init(&g->waiting);
     list_init(&g->turn);
+}
+
+void flush_begin(struct flush *f)
+{
+    f->replays_left = REPLAY_SLICE;
 }
 
 void flush_init(struct flush *f, struct fanout *fanout)
@@ -19,6 +25,7 @@ void flush_init(struct flush *f, struct fanout *fanout)
     list_init(&f->turns);
     own_init(&f->control);
     own_init(&f->replays);
+    flush_begin(f);
 }
 
 void flush_done(struct flush *f)
@@ -89,7 +96,12 @@ struct flush_node *flush_next(struct flush *f)
 
     if (list_empty(&f->turns)) return NULL;
     g = next_group(f);
-    if (g == &f->replays && ++f->passed % REPLAY_TURNS != 0) g = next_group(f);
+    if (g == &f->replays && (f->replays_left == 0 || ++f->passed % REPLAY_TURNS != 0))
+        g = next_group(f);
+    if (g == &f->replays) {
+        if (f->replays_left == 0) return NULL;
+        f->replays_left--;
+    }
     n = LIST_ITEM(g->waiting.next, struct flush_node, wait);
     wait_off(f, n);
     return n;

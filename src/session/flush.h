@@ -3,8 +3,9 @@
  * A session with something to say waits on the list of the fan-out group that gave it the first
  * of it, or on one of the worker's own lists (replies; replays). The lists take turns, one session
  * each, so that a channel with two subscribers is not stuck behind one with ten thousand; replays,
- * whose writes are the largest, have every eighth turn where somebody else waits too. A session is
- * on one list at most, and on none while its transport is choked. */
+ * whose writes are the largest, have every eighth turn where somebody else waits too, and only a few
+ * in one turn of the loop, so that what comes meanwhile is soon looked at. A session is on one list
+ * at most, and on none while its transport is choked. */
 #ifndef SESSION_FLUSH_H
 #define SESSION_FLUSH_H
 
@@ -31,6 +32,7 @@ struct flush {
     struct list turns;                 /* groups with waiting sessions */
     struct fan_group control, replays; /* the worker's own lists; never in the fan-out table */
     unsigned passed;                   /* turns that replays have let others have */
+    unsigned replays_left;             /* in this turn of the loop */
     unsigned char *gather;
     uint64_t bytes, frames; /* written; whoever counts them takes them away */
 };
@@ -45,7 +47,8 @@ void flush_mark(struct flush *f, struct flush_node *n, struct fan_group *group);
 /* It has more to say than could be written. */
 void flush_again(struct flush *f, struct flush_node *n);
 void flush_drop(struct flush *f, struct flush_node *n);
-/* The next one in rotation, taken off its list; NULL: nobody waits. */
+void flush_begin(struct flush *f); /* a turn of the loop */
+/* The next one in rotation, taken off its list; NULL: nobody waits whose turn it may be. */
 struct flush_node *flush_next(struct flush *f);
 bool flush_waiting(const struct flush *f);
 

@@ -164,6 +164,7 @@ bool session_worker_turn(struct session_worker *w, unsigned slice)
     struct flush_node *n;
 
     w->now = clock_ticks();
+    flush_begin(&w->flush);
     for (unsigned i = 0; i < slice && (n = flush_next(&w->flush)); i++)
         session_flush(CONTAINER_OF(n, struct session, flush));
     if (is_crammed(w)) shed(w);

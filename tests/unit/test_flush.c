@@ -83,6 +83,25 @@ static void test_replays_stand_back(void **state)
     expect_next(f, -1);
 }
 
+static void test_few_replays_in_one_turn_of_the_loop(void **state)
+{
+    struct fixture *f = *state;
+
+    for (int i = 0; i < 6; i++)
+        flush_mark(&f->flush, &f->node[i], &f->flush.replays);
+    for (int i = 0; i < 4; i++)
+        expect_next(f, i);
+    expect_next(f, -1);
+    assert_true(flush_waiting(&f->flush));
+    flush_mark(&f->flush, &f->node[6], f->busy); /* others go on */
+    expect_next(f, 6);
+    expect_next(f, -1);
+    flush_begin(&f->flush);
+    expect_next(f, 4);
+    expect_next(f, 5);
+    expect_next(f, -1);
+}
+
 static void test_moves_to_shorter_list(void **state)
 {
     struct fixture *f = *state;
@@ -180,6 +199,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_rotation, setup, teardown),
         cmocka_unit_test_setup_teardown(test_replays_stand_back, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_few_replays_in_one_turn_of_the_loop, setup, teardown),
         cmocka_unit_test_setup_teardown(test_moves_to_shorter_list, setup, teardown),
         cmocka_unit_test_setup_teardown(test_choked_waits_nowhere, setup, teardown),
         cmocka_unit_test_setup_teardown(test_group_outlives_members, setup, teardown),

@@ -43,6 +43,41 @@ static void opcode_is_in_the_first_byte(void **state)
     frame_unref(f);
 }
 
+static void a_run_holds_frames_of_every_size(void **state)
+{
+    static const size_t sizes[] = {0, 1, 125, 126, 65535, 65536, 3};
+    struct buf out;
+    struct frame *run;
+    struct span payload;
+    size_t at = 0;
+    (void)state;
+    buf_init(&out, BUF_UNLIMITED);
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(*sizes); i++)
+        frame_append(&out, FRAME_TEXT, span_of(big + i, sizes[i]));
+    run = frame_run(buf_view(&out));
+    assert_int_equal(run->len, out.n);
+    assert_int_equal(run->head, 2);
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(*sizes); i++) {
+        assert_true(frame_next(run, &at, &payload));
+        assert_true(span_eq(payload, span_of(big + i, sizes[i])));
+    }
+    assert_false(frame_next(run, &at, &payload));
+    frame_unref(run);
+    buf_free(&out);
+}
+
+static void one_frame_is_a_run_of_one(void **state)
+{
+    struct frame *f = frame_new(FRAME_TEXT, SPAN("hello"));
+    struct span payload;
+    size_t at = 0;
+    (void)state;
+    assert_true(frame_next(f, &at, &payload));
+    assert_true(span_eq(payload, SPAN("hello")));
+    assert_false(frame_next(f, &at, &payload));
+    frame_unref(f);
+}
+
 static void lives_until_the_last_slip_is_gone(void **state)
 {
     (void)state;
@@ -61,6 +96,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(header_is_as_short_as_it_may_be),
         cmocka_unit_test(opcode_is_in_the_first_byte),
+        cmocka_unit_test(a_run_holds_frames_of_every_size),
+        cmocka_unit_test(one_frame_is_a_run_of_one),
         cmocka_unit_test(lives_until_the_last_slip_is_gone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
