@@ -256,7 +256,9 @@ struct wsbus_timer;
 struct wsbus_host;
 
 struct wsbus_host {
-    const char *bus; /* the name of this bus in the configuration, for log lines */
+    const char *bus;  /* the name of this bus in the configuration, for log lines */
+    unsigned readers; /* so many read()s for replays and history are made at a time, at most; a
+                         backend whose readers are dear keeps no more of them */
 
     /* The sink. `feed` is the token of subscribe(). After unsubscribed() nothing may come for
      * that feed. */

@@ -55,6 +55,7 @@ static struct frame *frame_alloc(size_t len, uint32_t head)
     ceiling_count((ptrdiff_t)(sizeof(*f) + len));
     atomic_init(&f->refs, 1);
     f->head = head;
+    f->count = 1;
     f->len = len;
     return f;
 }
@@ -77,11 +78,12 @@ void frame_append(struct buf *out, enum frame_opcode opcode, struct span payload
     buf_span(out, payload);
 }
 
-struct frame *frame_run(struct span bytes)
+struct frame *frame_run(struct span bytes, uint32_t count)
 {
     uint32_t head;
     (void)read_head((const unsigned char *)bytes.p, &head);
     struct frame *f = frame_alloc(bytes.n, head);
+    f->count = count;
     memcpy(f->bytes, bytes.p, bytes.n);
     return f;
 }

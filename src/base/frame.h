@@ -16,8 +16,9 @@
 
 struct frame {
     atomic_uint refs;
-    uint32_t head; /* bytes of WebSocket header in front of the payload (of a run: of the first) */
-    size_t len;    /* header and payload */
+    uint32_t head;  /* bytes of WebSocket header in front of the payload (of a run: of the first) */
+    uint32_t count; /* of WebSocket frames: 1, or more in a run */
+    size_t len;     /* header and payload */
     unsigned char bytes[];
 };
 
@@ -31,7 +32,7 @@ struct frame *frame_new(enum frame_opcode opcode, struct span payload);
  * what was written. frame_next() walks over a run, or over the one frame that it is: `at` begins at
  * 0; false at the end. */
 void frame_append(struct buf *out, enum frame_opcode opcode, struct span payload);
-struct frame *frame_run(struct span bytes);
+struct frame *frame_run(struct span bytes, uint32_t count);
 bool frame_next(const struct frame *f, size_t *at, struct span *payload);
 
 struct frame *frame_ref(struct frame *f); /* any thread that holds a reference */

@@ -15,7 +15,6 @@ enum option {
     REQUEST_TIMEOUT,
     REFRESH,
     QUEUE_BYTES,
-    READERS,
 };
 
 const struct wsbus_option kafka_options[] = {
@@ -57,13 +56,6 @@ const struct wsbus_option kafka_options[] = {
                      .max = INT64_C(1) << 31,
                      .help = "Bytes of published messages that wait or are not answered yet, at "
                              "most."},
-    [READERS] = {.name = "readers",
-                 .type = WSBUS_INT,
-                 .fallback = "4",
-                 .min = 1,
-                 .max = 64,
-                 .help = "Consumers that read the past at the same time, at most; each has a "
-                         "connection to every broker it reads from."},
     {.name = NULL},
 };
 
@@ -233,7 +225,6 @@ struct kafka_config *kafka_config_new(const struct wsbus_value *values, char *er
     c->request_timeout = (uint64_t)values[REQUEST_TIMEOUT].number;
     c->refresh = (uint64_t)values[REFRESH].number;
     c->queue_bytes = (size_t)values[QUEUE_BYTES].number;
-    c->readers = (unsigned)values[READERS].number;
     int rc = kafka_url_parse(values[URL].string, &url, err, err_size);
     if (rc == 0) rc = take_properties(c, err, err_size);
     if (rc == 0) rc = take_security(c, &url, err, err_size);

@@ -22,7 +22,6 @@ struct kafka_config {
     uint64_t request_timeout; /* ms that one question to the brokers may take */
     uint64_t refresh;         /* ms between looks for added and deleted partitions */
     size_t queue_bytes;       /* of publishes that are not answered */
-    unsigned readers;         /* consumers that read the past, at most */
     bool scram;               /* the login is SCRAM */
     /* The property list as given, lent: names and values in turn. */
     const char *const *given;

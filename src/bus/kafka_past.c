@@ -369,7 +369,7 @@ static struct kafka_slot *slot_for(struct kafka_past *p, const struct kafka_job 
         if (!oldest || s->used < oldest->used) oldest = s;
     }
     if (empty) return empty;
-    if (p->slot_count < p->config->readers) return slot_new(p, err, err_size);
+    if (p->slot_count < p->host->readers) return slot_new(p, err, err_size);
     return oldest;
 }
 

@@ -1,5 +1,5 @@
 /* Kafka's past: locate() and read(), by a pool of consumers that read beside the live one, at most
- * config->readers of them. Bus thread. */
+ * host->readers of them. Bus thread. */
 #ifndef BUS_KAFKA_PAST_H
 #define BUS_KAFKA_PAST_H
 

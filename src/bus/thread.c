@@ -324,6 +324,7 @@ static void fill_host(struct bus_thread *t)
 {
     t->host = t->spec.sink;
     t->host.bus = t->name;
+    t->host.readers = t->spec.readers;
     t->host.closed = on_closed;
     t->host.now = host_now;
     t->host.ticks = host_ticks;

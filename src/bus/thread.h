@@ -18,6 +18,7 @@ struct bus_thread_spec {
     const struct wsbus_backend *backend;
     const struct wsbus_value *values;
     size_t inbox_bytes;
+    unsigned readers; /* for the host */
     /* A host whose sink members are set; thread.c fills in the services. bus_thread_handler() gets
      * from the host pointer that a sink function receives back to `handler`. */
     struct wsbus_host sink;

@@ -107,6 +107,9 @@ struct config {
         uint64_t ring_keys; /* newest message of so many keys is kept beyond the ring */
         uint64_t readers;
         uint64_t max_messages;
+        uint64_t pass_bytes; /* of pieces of the past that several replays share */
+        uint64_t at_once;    /* replays of a bus, and history pages that wait */
+        uint64_t each;       /* replays of one connection */
     } replay;
 
     struct {

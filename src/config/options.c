@@ -157,8 +157,18 @@ const struct option_row option_rows[] = {
     ROW_U64(replay, ring_bytes, "4194304", 0, 16 * GIB, "The same in bytes"),
     ROW_U64(replay, ring_keys, "10000", 0, 10000000,
             "Keys of a topic whose newest message is kept ready beyond that"),
-    ROW_U64(replay, readers, "4", 1, 1000, "Reads of a bus's past at the same time (a bus in memory needs none)"),
+    ROW_U64(replay, readers, "4", 1, 64,
+            "Reads of a bus's past at the same time, for replays and history; on Kafka each has a "
+            "consumer of its own"),
     ROW_U64(replay, max_messages, "100000", 1, 1000000000, "Messages that one replay may send"),
+    ROW_U64(replay, pass_bytes, "16777216", 0, 16 * GIB,
+            "What was read of a bus's past lately and serves other replays too, in bytes; 0: every "
+            "replay reads for itself"),
+    ROW_U64(replay, at_once, "10000", 1, 10000000,
+            "Replays of a bus at the same time, and history pages that wait for a reader; one more "
+            "is `busy`"),
+    ROW_U64(replay, each, "256", 1, 100000,
+            "Replays of one connection at the same time; one more is `busy`"),
 
     {.section = "web", .option = {"demo", WSBUS_BOOL, "false", 0, 0, NULL, 0,
         "Serve the demo pages: prices at /, a chat at /chat (on in the configuration that is "

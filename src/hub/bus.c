@@ -5,10 +5,11 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "hub/pass.h"
 #include "protocol/cursor.h"
 
-#define PULLS 4    /* chunks of replays in one turn of the loop */
-#define PAUSE_MS 1 /* of replays that have had their share */
+#define TURN_US 250 /* of replays in one turn of the loop, about */
+#define PAUSE_MS 1  /* of replays that have had their share */
 
 /* ---- numbers, mail, pending requests -------------------------------------------------------- */
 
@@ -64,6 +65,8 @@ struct pending *pending_take(struct hub_bus *b, uint64_t token)
 void pending_free(struct pending *p)
 {
     if (!p) return;
+    reads_drop(p);
+    piece_free(p->piece);
     cursor_free(p->until);
     free(p);
 }
@@ -263,10 +266,12 @@ static void on_chunk(const struct wsbus_host *h, uint64_t token, const struct ws
     struct feed *f;
 
     if (!p) return;
-    if (p->follower) replay_on_chunk(p->follower, p, a, c);
+    reads_answered(b, p);
+    if (p->piece) replay_on_chunk(p, a, c);
     if (p->history) history_on_chunk(p->history, a, c);
     if (p->kind == PENDING_CATCHUP && (f = feed_by_token(b, p->id))) feed_on_catch_up(f, p, a, c);
     pending_free(p);
+    reads_next(b);
 }
 
 static void on_state(const struct wsbus_host *h, bool up, const char *words)
@@ -301,9 +306,13 @@ static void on_closed(const struct wsbus_host *h)
     struct map_node *n;
 
     timer_stop(bus_timers(b), &b->pause);
+    timer_stop(bus_timers(b), &b->forget);
     abandon_pending(b);
     while ((n = map_next(&b->feeds, &walk)))
         feed_abandon(CONTAINER_OF(n, struct feed, by_topic));
+    if (b->reads.total == 0) return;
+    log_info(log_event("bus_past"), log_s("bus", h->bus), log_i("reads", (int64_t)b->reads.total),
+             log_i("pieces_own", (int64_t)b->own), log_i("pieces_shared", (int64_t)b->given));
 }
 
 /* ---- what the workers say -------------------------------------------------------------------- */
@@ -424,18 +433,28 @@ static void on_item(void *handler, struct inbox_item *item)
 static bool on_turn(void *handler)
 {
     struct hub_bus *b = handler;
-    struct list *n;
+    uint64_t now = clock_us(), end = now + TURN_US;
 
-    for (unsigned i = 0; i < PULLS && bus_instance(b) && !list_empty(&b->pulls); i++) {
-        if (pace_is_live(&b->pace, clock_ticks()) &&
-            !pace_may(&b->pace, clock_us(), clock_work_us())) {
-            bus_timer(b, &b->pause, PAUSE_MS);
-            return false;
-        }
-        n = list_pop(&b->pulls);
-        replay_pull(LIST_ITEM(n, struct follower, pull));
+    if (list_empty(&b->pulls)) return false;
+    if (pace_is_live(&b->pace, clock_ticks()) && !pace_may(&b->pace, now, clock_work_us())) {
+        bus_timer(b, &b->pause, PAUSE_MS);
+        return false;
+    }
+    while (bus_instance(b) && !list_empty(&b->pulls)) {
+        replay_pull(LIST_ITEM(list_pop(&b->pulls), struct follower, pull));
+        if (clock_us() >= end) break;
     }
     return bus_instance(b) && !list_empty(&b->pulls);
+}
+
+void bus_turn(struct hub_bus *b)
+{
+    if (!timer_is_set(&b->pause)) bus_timer(b, &b->pause, 0);
+}
+
+static void on_forget(struct timer *t)
+{
+    pass_tidy(CONTAINER_OF(t, struct hub_bus, forget));
 }
 
 static void on_pause(struct timer *t)
@@ -469,6 +488,7 @@ struct hub_bus *bus_start(const struct hub_bus_spec *spec, char *err, size_t err
         .backend = spec->bus->backend,
         .values = spec->bus->values,
         .inbox_bytes = (size_t)spec->config->limits.inbox_bytes,
+        .readers = (unsigned)spec->config->replay.readers,
         .sink = bus_sink,
         .handler = b,
         .item = on_item,
@@ -486,7 +506,11 @@ struct hub_bus *bus_start(const struct hub_bus_spec *spec, char *err, size_t err
     map_init(&b->tokens_of_feeds);
     map_init(&b->followers);
     list_init(&b->pulls);
+    reads_init(&b->reads);
+    list_init(&b->pieces);
     timer_init(&b->pause, on_pause);
+    timer_init(&b->forget, on_forget);
+    buf_init(&b->run, BUF_UNLIMITED);
     buf_init(&b->text, BUF_UNLIMITED);
     buf_init(&b->scratch, BUF_UNLIMITED);
     b->thread = bus_thread_start(&thread, err, err_size);
@@ -518,6 +542,7 @@ void bus_free(struct hub_bus *b)
     map_done(&b->followers);
     buf_free(&b->text);
     buf_free(&b->scratch);
+    buf_free(&b->run);
     free(b->targets);
     free(b);
 }

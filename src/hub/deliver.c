@@ -2,18 +2,24 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "hub/feed.h"
+#include "hub/pass.h"
 #include "protocol/cursor.h"
 #include "protocol/message.h"
 #include "protocol/reply.h"
 
-struct frame *feed_frame(struct feed *f, const struct feed_channel *c,
-                         const struct wsbus_message *m)
+void feed_text(struct feed *f, const struct feed_channel *c, const struct wsbus_message *m)
 {
     struct buf *text = &f->bus->text;
 
     buf_clear(text);
     message_write(text, c->name, m, f->bus->backend, f->position && c->history);
-    return frame_new(FRAME_TEXT, buf_view(text));
+}
+
+struct frame *feed_frame(struct feed *f, const struct feed_channel *c,
+                         const struct wsbus_message *m)
+{
+    feed_text(f, c, m);
+    return frame_new(FRAME_TEXT, buf_view(&f->bus->text));
 }
 
 const struct wsbus_cursor *feed_front(const struct feed *f, unsigned worker)
@@ -194,6 +200,7 @@ static void cross_hole(struct feed *f, const struct wsbus_cursor *until)
     cursor_free(f->position);
     f->position = beyond;
     f->delivered++;
+    pass_forget(f);
     ring_clear(&f->ring);
     ring_begin(&f->ring, beyond);
     feed_unpark(f);

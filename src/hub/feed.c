@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
+#include "hub/pass.h"
 #include "protocol/cursor.h"
 
 static void on_linger(struct timer *t);
@@ -21,6 +22,8 @@ static void feed_state(struct feed *f, enum feed_state state)
     timer_stop(bus_timers(f->bus), &f->retry);
     if (state != FEED_STOPPED) return;
     map_remove(&f->bus->tokens_of_feeds, &f->by_token);
+    pass_forget(f);
+    pass_detach(f);
     ring_clear(&f->ring);
     cursor_free(f->position);
     f->position = NULL;
@@ -48,6 +51,8 @@ static struct feed *feed_new(struct hub_bus *b, const struct mail_ask *ask)
     list_init(&f->followers);
     list_init(&f->waiting);
     list_init(&f->parked);
+    list_init(&f->reading);
+    list_init(&f->pieces);
     list_init(&f->whole);
     map_init(&f->keyed);
     map_init(&f->named);

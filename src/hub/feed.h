@@ -34,10 +34,11 @@
 #include "config/config.h"
 #include "hub/mail.h"
 #include "hub/pace.h"
+#include "hub/reads.h"
 #include "hub/ring.h"
 
 #define CHUNK_BYTES 65536u
-#define CHUNK_BYTES_LIVE 16384u /* of a replay beside live messages: a short turn */
+#define CHUNK_BYTES_LIVE 16384u /* that are read and encoded beside live messages: a short turn */
 #define CHUNK_MESSAGES 1024u
 #define CHUNK_SCAN 8192u
 #define READ_RETRY 500u /* ms until a read is tried again that found no bus */
@@ -64,8 +65,15 @@ struct hub_bus {
     struct list pulls;          /* followers whose next chunk has been asked for */
     struct pace pace;           /* of these */
     struct timer pause;         /* until the next of them */
+    uint32_t replays;           /* followers that replay, or look for their place */
+    struct reads reads;         /* of replays and history */
+    struct list pieces;         /* that several replays share, oldest first: hub/pass.h */
+    size_t piece_bytes;         /* of them */
+    struct timer forget;        /* them */
+    uint64_t given, own;        /* pieces that replays had from others' reads, from their own */
     uint64_t last_number;       /* of tokens and channels; the bus in its highest bits */
     struct buf text, scratch;   /* a frame's payload; anything else */
+    struct buf run;             /* several frames */
     struct target *targets;     /* of the message in hand */
     size_t target_size;
     atomic_bool up;
@@ -94,6 +102,9 @@ struct feed {
     struct list followers;
     struct list waiting;           /* followers, while STARTING or STOPPING */
     struct list parked;            /* replays that stand ahead of their front */
+    struct list reading, pieces;   /* struct piece: under way, and kept; oldest first */
+    uint32_t piece_count;          /* of those that are kept */
+    uint32_t replays;              /* followers that replay, or look for their place */
     struct list whole;             /* channels without a key */
     struct map keyed;              /* channels with a key, by key */
     struct map named;              /* all channels, by name */
@@ -113,6 +124,7 @@ struct feed_channel {
     struct span name, key; /* in the same allocation */
     uint32_t followers;    /* in any state */
     uint32_t members;      /* live, on all workers */
+    uint32_t replays;      /* followers that replay, or look for their place */
     bool history;          /* false: the rule hides positions from clients */
     uint64_t told;         /* feed.delivered when its members last heard of a position */
     uint32_t on_worker[];  /* members on each worker */
@@ -129,7 +141,7 @@ struct follower {
     struct map_node by_id;
     struct list link;    /* feed.waiting or feed.parked */
     struct list of_feed; /* feed.followers */
-    struct list pull;    /* bus.pulls */
+    struct list pull;    /* bus.pulls, or piece.waiting */
     struct hub_bus *bus;
     struct feed *feed;
     struct feed_channel *channel;
@@ -145,6 +157,7 @@ struct follower {
     struct follower *behind;     /* whose `before` this one is */
     struct wsbus_cursor *at;     /* replay: everything up to here has been posted */
     struct wsbus_message *first; /* replay: the message to begin with, older than `at` */
+    bool waited;                 /* replay: in vain, for what another one was reading */
     struct pending *pending;
     struct timer deadline; /* until it is answered; later: when to read again */
 };
@@ -161,6 +174,9 @@ struct pending {
     struct follower *follower;  /* NULL: it has left */
     struct wsbus_cursor *until; /* where a read ends; NULL: not one of a replay or a catch-up */
     struct history *history;
+    struct piece *piece;   /* that a replay reads */
+    struct wanted *wanted; /* a read that waits for its turn */
+    bool counted;          /* a read of bus.reads that the backend has */
 };
 
 /* bus.c: numbers, mail, pending requests */
@@ -181,6 +197,7 @@ void chunk_advance(struct wsbus_cursor **at, const struct wsbus_chunk *c,
 void bus_subscribe(struct hub_bus *b, uint64_t token, struct wsbus_topic topic);
 void bus_locate(struct hub_bus *b, uint64_t token, struct wsbus_locate l);
 void bus_read(struct hub_bus *b, uint64_t token, struct wsbus_read r);
+void bus_turn(struct hub_bus *b); /* somebody is on `pulls`: has its turn soon */
 const char *lost_reason(enum wsbus_lost lost);
 /* So many `gap` frames go to clients. */
 void bus_count_gaps(struct hub_bus *b, const char *reason, uint64_t n);
@@ -203,6 +220,8 @@ void feed_on_progress(struct feed *f, const struct wsbus_pos *pos);
 void feed_on_gap(struct feed *f, const struct wsbus_cursor *until);
 struct frame *feed_frame(struct feed *f, const struct feed_channel *c,
                          const struct wsbus_message *m);
+/* The text of that frame, in bus.text. */
+void feed_text(struct feed *f, const struct feed_channel *c, const struct wsbus_message *m);
 void feed_catch_up(struct feed *f, unsigned worker);
 void feed_on_catch_up(struct feed *f, const struct pending *p, const struct wsbus_answer *a,
                       const struct wsbus_chunk *c);
@@ -233,8 +252,11 @@ void follower_free(struct follower *s);
 
 /* replay.c: chunks */
 void replay_pull(struct follower *s);
-void replay_on_chunk(struct follower *s, const struct pending *p, const struct wsbus_answer *a,
-                     const struct wsbus_chunk *c);
+/* The answer to the read of a piece, for whoever asked and whoever waits. */
+void replay_on_chunk(struct pending *p, const struct wsbus_answer *a, const struct wsbus_chunk *c);
+/* Has what it was to read come in another piece meanwhile, or is nobody there any more? Then all who
+ * wait for it pull again. */
+bool replay_spared(struct pending *p);
 void replay_gap(struct follower *s, const char *reason, const struct wsbus_cursor *after,
                 const struct wsbus_cursor *until);
 

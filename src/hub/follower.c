@@ -6,6 +6,24 @@
 #include "protocol/cursor.h"
 #include "protocol/reply.h"
 
+#define TOO_MANY "Too many replays are under way; ask again later."
+
+static bool is_replay(enum follower_state state)
+{
+    return state == FOLLOWER_LOCATING || state == FOLLOWER_REPLAY;
+}
+
+/* The one place where a follower's state changes. */
+static void follower_state(struct follower *s, enum follower_state next)
+{
+    uint32_t more = (uint32_t)is_replay(next) - (uint32_t)is_replay(s->state);
+
+    s->state = next;
+    s->bus->replays += more;
+    s->feed->replays += more;
+    s->channel->replays += more;
+}
+
 static uint64_t id_hash(unsigned worker, uint64_t id)
 {
     return hash_u64(id ^ ((uint64_t)worker << 48));
@@ -71,6 +89,7 @@ void follower_free(struct follower *s)
     struct feed *f = s->feed;
 
     if (s->state == FOLLOWER_LIVE) channel_leave(s->channel, s->worker);
+    follower_state(s, FOLLOWER_WAITING);
     if (s->pending) s->pending->follower = NULL;
     if (s->before) s->before->behind = NULL;
     if (s->behind) s->behind->before = NULL;
@@ -189,7 +208,7 @@ static void follower_confirm(struct follower *s, const struct verdict *v)
 
 void follower_live(struct follower *s)
 {
-    s->state = FOLLOWER_LIVE;
+    follower_state(s, FOLLOWER_LIVE);
     channel_join(s->channel, s->worker);
     cursor_free(s->at);
     s->at = NULL;
@@ -206,7 +225,7 @@ static void admit_now(struct follower *s)
 /* Begins a replay at `at` (taken over); `cursor` is what the client is told. */
 static void admit_replay(struct follower *s, struct wsbus_cursor *at, const struct verdict *v)
 {
-    s->state = FOLLOWER_REPLAY;
+    follower_state(s, FOLLOWER_REPLAY);
     s->at = at;
     follower_confirm(s, v);
 }
@@ -250,7 +269,7 @@ static void follower_locate(struct follower *s)
         follower_refuse(s, ERR_BUS_UNAVAILABLE, NULL);
         return;
     }
-    s->state = FOLLOWER_LOCATING;
+    follower_state(s, FOLLOWER_LOCATING);
     s->pending = pending_new(s->bus, PENDING_FOLLOWER);
     s->pending->follower = s;
     bus_locate(s->bus, s->pending->token, l);
@@ -334,6 +353,10 @@ void follower_admit(struct follower *s)
             admit_now_later(s);
         else
             admit_now(s);
+        return;
+    }
+    if (s->bus->replays >= s->bus->config->replay.at_once) {
+        follower_refuse(s, ERR_BUSY, TOO_MANY);
         return;
     }
     if (from == FROM_AFTER && admit_after(s)) return;

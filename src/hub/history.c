@@ -46,9 +46,19 @@ void history_abandon(struct history *h)
     history_answer(h, ERR_BUS_UNAVAILABLE, span_of(NULL, 0));
 }
 
+static void history_busy(struct history *h)
+{
+    history_answer(h, ERR_BUSY, SPAN("Too many reads of the past are under way; ask again later."));
+}
+
 static void on_deadline(struct timer *t)
 {
-    history_abandon(CONTAINER_OF(t, struct history, deadline));
+    struct history *h = CONTAINER_OF(t, struct history, deadline);
+
+    if (h->pending && h->pending->wanted)
+        history_busy(h);
+    else
+        history_abandon(h);
 }
 
 static struct wsbus_topic history_topic(const struct history *h)
@@ -58,11 +68,11 @@ static struct wsbus_topic history_topic(const struct history *h)
     return (struct wsbus_topic){ask->topic.p, ask->topic.n, ask->rule->values};
 }
 
-static uint64_t history_pend(struct history *h)
+static struct pending *history_pend(struct history *h)
 {
     h->pending = pending_new(h->bus, PENDING_HISTORY);
     h->pending->history = h;
-    return h->pending->token;
+    return h->pending;
 }
 
 void history_new(struct hub_bus *b, struct mail_ask *ask)
@@ -82,6 +92,10 @@ void history_new(struct hub_bus *b, struct mail_ask *ask)
     h->ask = ask;
     timer_init(&h->deadline, on_deadline);
     bus_timer(b, &h->deadline, b->config->bus_wait);
+    if (b->reads.count >= b->config->replay.at_once) {
+        history_busy(h);
+        return;
+    }
     l.topic = history_topic(h);
     switch (ask->from) {
     case FROM_NOW: l.place = WSBUS_LATEST; break;
@@ -94,7 +108,7 @@ void history_new(struct hub_bus *b, struct mail_ask *ask)
         break;
     default: break;
     }
-    bus_locate(b, history_pend(h), l);
+    bus_locate(b, history_pend(h)->token, l);
 }
 
 void history_on_located(struct history *h, const struct wsbus_answer *a,
@@ -124,7 +138,7 @@ void history_on_located(struct history *h, const struct wsbus_answer *a,
     }
     h->start = cursor_copy(l->cursor);
     r.from = h->start;
-    bus_read(h->bus, history_pend(h), r);
+    reads_ask(h->bus, history_pend(h), r);
 }
 
 /* The message frames separated by commas, until the page is full. Returns how many are in. */

@@ -1,5 +1,6 @@
 #include "base/clock.h"
 #include "hub/feed.h"
+#include "hub/pass.h"
 #include "protocol/cursor.h"
 #include "protocol/reply.h"
 
@@ -155,57 +156,143 @@ static void replay_from_ring(struct follower *s)
         replay_finish(s);
 }
 
-/* ---- from the backend ---------------------------------------------------------------------------- */
+/* ---- from pieces of the past ----------------------------------------------------------------------- */
+
+static void pull_again(struct follower *s)
+{
+    list_append(&s->bus->pulls, &s->pull);
+    bus_turn(s->bus);
+}
+
+/* Returns how many bytes were posted. */
+static size_t give(struct follower *s, struct piece *p)
+{
+    struct frame *run;
+    size_t bytes = 0;
+
+    if (p->lost) {
+        const char *reason = lost_reason(p->lost);
+        replay_gap(s, reason ? reason : "expired", s->at, p->lost_until);
+        bytes = 1;
+    }
+    run = piece_give(p, s);
+    if (!run) return bytes;
+    bytes += run->len;
+    post_frame(s, run);
+    return bytes;
+}
+
+static bool fits(const struct piece *p, size_t bytes)
+{
+    return bytes == 0 || bytes + (p->run ? p->run->len : p->bytes) <= CHUNK_BYTES;
+}
+
+/* One pull, one chunk, of one piece or of several. */
+static void replay_from(struct follower *s, struct piece *p)
+{
+    size_t bytes = 0;
+
+    for (; p && fits(p, bytes); p = pass_find(s))
+        bytes += give(s, p);
+    if (replay_place(s) == PLACE_THERE)
+        replay_join(s);
+    else if (bytes > 0)
+        post_chunk(s, 0);
+    else
+        pull_again(s); /* nothing was for it: others have their turn first */
+}
 
 static void replay_read(struct follower *s)
 {
     struct feed *f = s->feed;
+    struct pending *p = pending_new(s->bus, PENDING_FOLLOWER);
     struct wsbus_read r = {
         .topic = feed_topic(f),
         .from = s->at,
         .until = feed_front(f, s->worker), /* beyond is live, and still to come */
-        .key = s->channel->key.p,
-        .key_len = s->channel->key.n,
         .max_messages = CHUNK_MESSAGES,
         .max_bytes = chunk_bytes(s),
         .max_scan = CHUNK_SCAN,
     };
 
-    if (!bus_instance(s->bus)) return;
-    s->pending = pending_new(s->bus, PENDING_FOLLOWER);
-    s->pending->follower = s;
-    s->pending->until = cursor_copy(r.until);
-    bus_read(s->bus, s->pending->token, r);
+    p->piece = piece_new(s);
+    p->follower = s;
+    p->until = cursor_copy(r.until);
+    s->pending = p;
+    r.key = p->piece->key.p;
+    r.key_len = p->piece->key.n;
+    reads_ask(s->bus, p, r);
 }
 
-void replay_on_chunk(struct follower *s, const struct pending *p, const struct wsbus_answer *a,
-                     const struct wsbus_chunk *c)
+/* Those who waited for it pull again, and find it or go on by themselves. */
+static void wake(struct hub_bus *b, struct piece *p)
 {
-    if (a->status == WSBUS_UNAVAILABLE || a->status == WSBUS_BUSY) {
-        bus_timer(s->bus, &s->deadline, READ_RETRY); /* a subscription outlives an outage */
-        return;
-    }
-    if (a->status != WSBUS_OK) {
-        follower_end(s, a->words ? a->words : error_default(error_of_status(a->status)));
-        return;
-    }
-    if (c->lost) {
-        const char *reason = lost_reason(c->lost);
-        replay_gap(s, reason ? reason : "expired", s->at, c->lost_until);
-    }
-    for (size_t i = 0; i < c->count; i++)
-        post_frame(s, feed_frame(s->feed, s->channel, c->messages[i]));
-    chunk_advance(&s->at, c, p->until);
-    /* On a worker that is being brought forward the next pull would find it elsewhere again. */
-    if (replay_place(s) == PLACE_THERE)
-        replay_join(s);
-    else
-        post_chunk(s, 0);
+    if (list_empty(&p->waiting)) return;
+    list_move(&b->pulls, &p->waiting);
+    bus_turn(b);
 }
+
+bool replay_spared(struct pending *p)
+{
+    struct piece *piece = p->piece;
+    struct follower *s = p->follower;
+
+    if (piece->feed && (s ? !pass_find(s) : !list_empty(&piece->waiting))) return false;
+    if (piece->feed) wake(piece->feed->bus, piece);
+    if (s) pull_again(s);
+    return true;
+}
+
+/* A subscription outlives an outage of its bus; what the bus refuses ends it. */
+static void fail(struct follower *s, const struct wsbus_answer *a)
+{
+    if (a->status == WSBUS_UNAVAILABLE || a->status == WSBUS_BUSY)
+        bus_timer(s->bus, &s->deadline, READ_RETRY);
+    else
+        follower_end(s, a->words ? a->words : error_default(error_of_status(a->status)));
+}
+
+static void fail_all(struct piece *p, struct follower *s, const struct wsbus_answer *a)
+{
+    struct feed *f = p->feed;
+    struct list waiting, *n;
+
+    list_init(&waiting);
+    list_move(&waiting, &p->waiting);
+    f->users++; /* held while we walk */
+    if (s) fail(s, a);
+    while ((n = list_pop(&waiting)))
+        fail(LIST_ITEM(n, struct follower, pull), a);
+    feed_release(f);
+}
+
+void replay_on_chunk(struct pending *p, const struct wsbus_answer *a, const struct wsbus_chunk *c)
+{
+    struct piece *piece = p->piece;
+    struct feed *f = piece->feed;
+    struct follower *s = p->follower;
+    bool shared;
+
+    if (!f) return; /* it was stopped meanwhile: nobody is there */
+    if (a->status != WSBUS_OK) {
+        fail_all(piece, s, a);
+        return;
+    }
+    piece_fill(piece, c, p->until);
+    shared = f->replays > (s ? 1 : 0);
+    wake(f->bus, piece);
+    if (s) replay_from(s, piece);
+    if (!shared) return;
+    p->piece = NULL;
+    piece_keep(piece);
+}
+
+/* ---- the next chunk ---------------------------------------------------------------------------------- */
 
 void replay_pull(struct follower *s)
 {
     struct feed *f = s->feed;
+    struct piece *p;
 
     if (s->state != FOLLOWER_REPLAY || s->pending) return;
     if (s->first) {
@@ -218,6 +305,8 @@ void replay_pull(struct follower *s)
         replay_finish(s);
     else if (ring_covers(&f->ring, s->at))
         replay_from_ring(s);
-    else
+    else if ((p = pass_find(s)))
+        replay_from(s, p);
+    else if (!pass_wait(s) && bus_instance(s->bus))
         replay_read(s);
 }

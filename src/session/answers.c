@@ -128,6 +128,30 @@ static void on_live(struct session_worker *w, struct mail_frame *m)
     fanout_release(&w->fanout, g);
 }
 
+/* Without an envelope each frame of a run is a payload of its own. */
+static void push_raw(struct session *s, const struct frame *frame, const struct raw_way *way)
+{
+    struct span payload;
+    size_t at = 0;
+
+    while (frame_next(frame, &at, &payload)) {
+        struct raw_form form = {.kind = RAW_UNREAD};
+        struct slip *slip = slip_new(frame_new(FRAME_TEXT, payload));
+        raw_push(s, &form, slip, way);
+        raw_form_done(&form);
+        slip_unref(slip);
+    }
+}
+
+/* A run is all messages. */
+static uint32_t count_messages(const struct frame *frame)
+{
+    struct span payload;
+    size_t at = 0;
+
+    return frame_next(frame, &at, &payload) && message_is(payload) ? frame->count : 0;
+}
+
 static void on_frame(struct session_worker *w, struct mail_frame *m)
 {
     struct subscription *sub = subscription_find(w, m->id);
@@ -135,12 +159,10 @@ static void on_frame(struct session_worker *w, struct mail_frame *m)
     struct raw_way way = {OUTQ_CAPPED, NULL};
 
     if (!sub || (sub->state != SUB_REPLAY && sub->state != SUB_LIVE)) return;
-    counter_add(&w->counters, COUNTER_MESSAGES_OUT, message_is(frame_payload(m->slip.frame)));
+    counter_add(&w->counters, COUNTER_MESSAGES_OUT, count_messages(m->slip.frame));
     if (sub->state == SUB_REPLAY) way = (struct raw_way){OUTQ_PACED, &w->flush.replays};
     if (sub->session->raw) {
-        struct raw_form form = {.kind = RAW_UNREAD};
-        raw_push(sub->session, &form, &m->slip, &way);
-        raw_form_done(&form);
+        push_raw(sub->session, m->slip.frame, &way);
     } else {
         session_push(sub->session, &m->slip, way.kind, way.group);
     }

@@ -17,7 +17,7 @@ static void refuse_with(struct session *s, const struct request *r, const struct
         session_error(s, e);
         return;
     }
-    reply_error(session_writer(s), e);
+    session_write_error(s, e);
     subscription_hold(before, session_slip(s));
     session_count_error(s, e->code);
 }
@@ -85,11 +85,15 @@ static bool find_route(struct session *s, const struct request *r, enum access_r
 
 /* ---- reading: subscribe and history ---------------------------------------------------------- */
 
+static bool is_replay(const struct request *r)
+{
+    return r->from.kind != FROM_NOW && r->from.kind != FROM_ABSENT;
+}
+
 static bool may_read(struct session *s, const struct request *r, const struct route *route)
 {
     enum from_kind from = r->from.kind;
-    bool now = from == FROM_NOW || (from == FROM_ABSENT && r->type == REQUEST_SUBSCRIBE);
-    bool past = r->type == REQUEST_HISTORY || !now;
+    bool past = r->type == REQUEST_HISTORY || is_replay(r);
 
     if (past && !route->rule->history)
         return refuse(s, r, ERR_FORBIDDEN, "The history of this channel is not open.");
@@ -162,11 +166,17 @@ static void subscribe(struct session *s, const struct request *r)
         return;
     }
     if (!find_route(s, r, ACCESS_SUBSCRIBE, &route) || !may_read(s, r, &route)) return;
+    if (is_replay(r) && s->replays >= s->w->spec.config->replay.each) {
+        refuse(s, r, ERR_BUSY,
+               "Too many replays of this connection are under way; ask again later.");
+        return;
+    }
     m = ask(s, r, &route);
     if (!m) return;
     before = subscription_awaited(s, r->channel);
     if (before) m->before = before->number;
     sub = subscription_new(s, route.rule->bus, r->channel, r->id);
+    if (is_replay(r)) subscription_replays(sub);
     m->id = sub->number;
     give_policy(sub, r, &route);
     if (worker_post(s->w, route.rule->bus, &m->item)) return;

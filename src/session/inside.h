@@ -35,6 +35,7 @@
 #define SESSION_ERRORS_MS 10000u  /* window of limits.errors */
 #define SESSION_OUT_KEEP 65536u   /* memory that the worker's buffers keep */
 #define REPLAY_CHUNK_BYTES 65536u /* what a pull is expected to bring */
+#define RETRY_AFTER_MS 1000u      /* of `busy`, on average */
 #define HISTORY_WAITING 16u
 #define HISTORY_DEFAULT 100u
 
@@ -98,6 +99,7 @@ struct session {
     uint32_t pulling;    /* chunks that were asked for */
     uint32_t subscribed; /* subscriptions, without those that are leaving */
     uint32_t leaving;
+    uint32_t replays; /* subscriptions that asked for the past and are not live yet */
     uint32_t histories_count;
     uint32_t errors; /* since errors_from */
     uint64_t errors_from;
@@ -127,6 +129,9 @@ struct outq_limits session_limits(const struct session *s);
 struct buf *session_writer(struct session *s);
 void session_reply(struct session *s, enum outq_kind kind);
 struct slip *session_slip(struct session *s); /* what was written, to be queued later */
+/* The error in session_writer(); `busy` with when to ask again, which differs so that those who were
+ * refused together do not come back together. */
+void session_write_error(struct session *s, const struct reply_error *e);
 /* Replies with an error and counts it, if it is one that the client could have avoided. */
 void session_error(struct session *s, const struct reply_error *e);
 void session_count_error(struct session *s, enum error_code code);

@@ -256,13 +256,21 @@ static bool is_its_own(enum error_code code)
     }
 }
 
+void session_write_error(struct session *s, const struct reply_error *e)
+{
+    struct reply_error own = *e;
+
+    if (own.code == ERR_BUSY) own.retry_after = RETRY_AFTER_MS / 2 + random_u64() % RETRY_AFTER_MS;
+    reply_error(session_writer(s), &own);
+}
+
 void session_error(struct session *s, const struct reply_error *e)
 {
     if (s->raw) {
         raw_error(s, e);
         return;
     }
-    reply_error(session_writer(s), e);
+    session_write_error(s, e);
     session_reply(s, OUTQ_CAPPED);
     session_count_error(s, e->code);
 }

@@ -146,6 +146,18 @@ static void stop_pulling(struct subscription *sub)
     sub->pulling = false;
 }
 
+void subscription_replays(struct subscription *sub)
+{
+    sub->past = true;
+    sub->session->replays++;
+}
+
+static void end_replay(struct subscription *sub)
+{
+    if (sub->past) sub->session->replays--;
+    sub->past = false;
+}
+
 static void enter(struct subscription *sub, enum subscription_state next, uint64_t channel)
 {
     struct session *s = sub->session;
@@ -157,8 +169,12 @@ static void enter(struct subscription *sub, enum subscription_state next, uint64
         list_append(&s->hungry, &sub->hungry);
         subscriptions_pull(s);
         return;
-    case SUB_LIVE: fanout_join(&s->w->fanout, channel, &sub->member); return;
+    case SUB_LIVE:
+        end_replay(sub);
+        fanout_join(&s->w->fanout, channel, &sub->member);
+        return;
     case SUB_LEAVING:
+        end_replay(sub);
         s->subscribed--;
         s->leaving++;
         counter_sub(&s->w->counters, COUNTER_SUBSCRIPTIONS, 1);
@@ -195,6 +211,7 @@ void subscription_free(struct subscription *sub)
 
     stop_pulling(sub);
     lane_free(sub);
+    end_replay(sub);
     fanout_leave(&s->w->fanout, &sub->member);
     map_remove(&s->w->subscriptions, &sub->by_number);
     map_remove(&s->w->names, &sub->by_name);

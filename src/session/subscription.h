@@ -27,6 +27,7 @@ struct subscription {
     uint16_t bus;
     uint8_t state; /* enum subscription_state */
     bool pulling;
+    bool past; /* it counts in session.replays */
     uint8_t channel_len;
     char channel[];
 };
@@ -34,6 +35,8 @@ struct subscription {
 /* PENDING. `id` is that of the client's frame, or p NULL. */
 struct subscription *subscription_new(struct session *s, unsigned bus, struct span channel,
                                       struct span id);
+/* It asked for the past: it counts as a replay until it is live or gone. */
+void subscription_replays(struct subscription *sub);
 struct subscription *subscription_find(struct session_worker *w, uint64_t number);
 /* The one that is not leaving. */
 struct subscription *subscription_named(struct session *s, struct span channel);

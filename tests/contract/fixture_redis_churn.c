@@ -419,6 +419,7 @@ static void start_bus(void)
         .backend = &backend_redis,
         .values = options,
         .inbox_bytes = 1 << 20,
+        .readers = 4,
         .sink = sink,
     };
     char err[256] = "";

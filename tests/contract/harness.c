@@ -442,6 +442,7 @@ struct harness *harness_start(const struct wsbus_backend *backend, const struct 
         .backend = backend,
         .values = values,
         .inbox_bytes = 1 << 20,
+        .readers = 4,
         .sink = recorder,
         .handler = h,
         .item = on_item,

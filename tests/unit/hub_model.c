@@ -175,7 +175,10 @@ static void on_item(unsigned worker, struct inbox_item *item)
     case MAIL_FRAME: {
         struct mail_frame *m = CONTAINER_OF(item, struct mail_frame, item);
         s = sub_by_id(m->id);
-        if (s->state == SUB_REPLAY) sub_frame(s, frame_payload(m->slip.frame));
+        size_t at = 0;
+        struct span frame;
+        while (s->state == SUB_REPLAY && frame_next(m->slip.frame, &at, &frame))
+            sub_frame(s, frame);
         break;
     }
     case MAIL_CHUNK: {
@@ -370,6 +373,9 @@ int model_setup(void **state)
     model_config.replay.ring_bytes = 1 << 20;
     model_config.replay.ring_keys = 10;
     model_config.replay.max_messages = 100000;
+    model_config.replay.readers = 4;
+    model_config.replay.pass_bytes = 1 << 20;
+    model_config.replay.at_once = 1000;
     model_config.bus_wait = 150;
     model_config.linger = 20;
     hub = hub_start(&model_config, inboxes, WORKERS, err, sizeof err);

@@ -80,6 +80,7 @@ void rig_init(struct rig *r)
     r->config.limits.subscriptions = 20;
     r->config.limits.history = 500;
     r->config.limits.queue_bytes = 1048576;
+    r->config.replay.each = 16;
     r->config.limits.queue_ms = 10000;
     r->config.limits.inbox_bytes = 1048576;
     r->config.limits.errors = 100;

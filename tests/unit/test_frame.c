@@ -54,9 +54,10 @@ static void a_run_holds_frames_of_every_size(void **state)
     buf_init(&out, BUF_UNLIMITED);
     for (size_t i = 0; i < sizeof(sizes) / sizeof(*sizes); i++)
         frame_append(&out, FRAME_TEXT, span_of(big + i, sizes[i]));
-    run = frame_run(buf_view(&out));
+    run = frame_run(buf_view(&out), 7);
     assert_int_equal(run->len, out.n);
     assert_int_equal(run->head, 2);
+    assert_int_equal(run->count, 7);
     for (size_t i = 0; i < sizeof(sizes) / sizeof(*sizes); i++) {
         assert_true(frame_next(run, &at, &payload));
         assert_true(span_eq(payload, span_of(big + i, sizes[i])));

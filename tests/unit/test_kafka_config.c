@@ -87,7 +87,7 @@ static void refuses_other_urls(void **state)
 
 /* ---- options -------------------------------------------------------------------------------- */
 
-enum { URL, PROPERTIES, PUBLISH_TIMEOUT, REQUEST_TIMEOUT, REFRESH, QUEUE_BYTES, READERS, OPTIONS };
+enum { URL, PROPERTIES, PUBLISH_TIMEOUT, REQUEST_TIMEOUT, REFRESH, QUEUE_BYTES, OPTIONS };
 
 /* The defaults, with this URL (NULL: the default too) and these properties. */
 static void set_values(struct wsbus_value *values, const char *url, const char *const *properties,

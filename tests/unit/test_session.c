@@ -192,11 +192,54 @@ static void test_busy(void **state)
     expect("\"id\":2,\"channel\":\"log.a\",\"code\":\"busy\"");
     client("{\"type\":\"subscribe\",\"id\":3,\"channel\":\"log.a\"}");
     expect("\"id\":3,\"channel\":\"log.a\",\"code\":\"busy\"");
+    client("{\"type\":\"history\",\"id\":4,\"channel\":\"log.a\"}");
+    expect("\"retry\":true,\"retry_after\":");
     mail_free(rig_mail(&rig, 0, MAIL_DRAINED));
     subscribe_live("log.a", 5);
 }
 
 /* ---- subscriptions --------------------------------------------------------------------------- */
+
+static uint64_t begin_replay(unsigned number)
+{
+    char text[120];
+
+    snprintf(text, sizeof text,
+             "{\"type\":\"subscribe\",\"id\":%u,\"channel\":\"log.%u\",\"from\":\"earliest\"}",
+             number, number);
+    client(text);
+    return rig_number(&rig, 0, MAIL_SUBSCRIBE);
+}
+
+/* A replay counts from its request until it is live or gone. */
+static void test_replays_of_one_connection(void **state)
+{
+    uint64_t first = 0, second = 0;
+    (void)state;
+
+    for (unsigned i = 0; i < rig.config.replay.each; i++) {
+        uint64_t id = begin_replay(i);
+        if (i == 0) first = id;
+        if (i == 1) second = id;
+    }
+    client("{\"type\":\"subscribe\",\"id\":90,\"channel\":\"log.x\",\"from\":{\"ago\":5}}");
+    expect("\"id\":90,\"channel\":\"log.x\",\"code\":\"busy\"");
+    client("{\"type\":\"subscribe\",\"channel\":\"log.y\"}"); /* nothing of the past */
+    (void)rig_number(&rig, 0, MAIL_SUBSCRIBE);
+    rig_say(&rig, &mail_done_new(MAIL_REFUSED, first, ERR_BUSY, span_of(NULL, 0))->item);
+    expect("\"id\":0,\"channel\":\"log.0\",\"code\":\"busy\"");
+    (void)begin_replay(0);
+    rig_say(&rig, &mail_subscribed_new(second, SPAN("[]"))->item);
+    expect("\"subscribed\"");
+    (void)rig_number(&rig, 0, MAIL_PULL);
+    rig_say(&rig, &mail_chunk_new(second, 77)->item);
+    (void)begin_replay(91);
+    client("{\"type\":\"unsubscribe\",\"channel\":\"log.2\"}");
+    mail_free(rig_mail(&rig, 0, MAIL_UNSUBSCRIBE));
+    (void)begin_replay(92);
+    client("{\"type\":\"subscribe\",\"id\":93,\"channel\":\"log.x\",\"from\":{\"last\":5}}");
+    expect("\"id\":93,\"channel\":\"log.x\",\"code\":\"busy\"");
+}
 
 static void test_live(void **state)
 {
@@ -506,6 +549,7 @@ int main(void)
         ROW(test_publish_checks),
         ROW(test_publish),
         ROW(test_busy),
+        ROW(test_replays_of_one_connection),
         ROW(test_live),
         ROW(test_ended_by_bus),
         ROW(test_refused),
