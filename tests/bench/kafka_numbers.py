@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """The bridge on a real Kafka broker, in numbers: each measured beside something plain, in the same run.
 
-    tests/bench/kafka_numbers.py [quiet] [fanout] [keys] [growth] [properties] [cluster]    (default: all)
+    tests/bench/kafka_numbers.py [quiet] [fanout] [keys] [growth] [properties] [cluster] [resume]
+                                                                             (default: all)
 
 quiet     a topic with 20 messages a second: time from the producer's acknowledgement to the socket
 fanout    100 messages a second to 1 000 sockets, one worker: processor time of a delivery, beside the bus
@@ -12,6 +13,9 @@ growth    threads and memory with more topics, and with more clients
 properties  what the settings of docs/kafka.md buy: of each the latency of a quiet topic, that of the first
           message of a topic that nobody followed yet, that of a publish, and the processor time of the idle bus
 cluster   three brokers, three replicas: from the acknowledgement to the socket, and a publish
+resume    1 000 clients resume 1 000 messages of a topic with three partitions each, at once, while
+          another topic is live: the ages of the live messages meanwhile and in between, in some rounds.
+          Ages begin when the producer is given the message, so the broker's part is in them
 
 Needs Java and what tests/kafka/broker says, a C compiler, librdkafka-dev and what
 tests/e2e/requirements.txt names (build/venv has it). Loopback only, ends by itself, starts and stops all
@@ -33,7 +37,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from rig import ROOT, WIDE, Sink, load, read_line, say, tool
+from confluent_kafka import Producer
+from rig import ROOT, WIDE, Sink, be_prompt, crowds, load, say, stamped, tool
 
 sys.path.insert(0, str(ROOT / "tests" / "e2e"))
 
@@ -41,6 +46,9 @@ from client import Client  # noqa: E402
 from kafka_cluster import KafkaCluster  # noqa: E402
 from kafka_server import Kafka, KafkaServer  # noqa: E402
 from server import Server  # noqa: E402
+
+
+FIRST = False
 
 
 def settings(kafka: Kafka, **bus: Any) -> dict[str, Any]:
@@ -82,10 +90,12 @@ def bridge(name: str, config: dict[str, Any]) -> Iterator[Server]:
 
 
 @contextmanager
-def sink(server: Server, connections: int, each: int, channel: str) -> Iterator[Sink]:
+def sink(
+    server: Server, connections: int, each: int, channel: str, prompt: bool = False
+) -> Iterator[Sink]:
     """The clients, subscribed; a '#' in the channel is the number of the subscription."""
     frame = {"type": "subscribe", "id": 1, "channel": channel}
-    clients = Sink(server, connections, each, frame)
+    clients = Sink(server, connections, each, frame, prompt=prompt)
     try:
         clients.wait("subscribed", connections * each)
         yield clients
@@ -363,6 +373,49 @@ def cluster() -> None:
         f"publish p50 {share(sent, 0.5):.2f} ms, p99 {share(sent, 0.99):.2f} ms; {before}")  # fmt: skip
 
 
+# ---- resume
+
+
+def resume() -> None:
+    clients, messages, partitions, listeners, rate, rounds = 1000, 1000, 3, 100, 500, 8
+    before = load()
+    with broker() as kafka:
+        kafka.create("live")
+        kafka.create("past", partitions)
+        for i in range(messages):
+            kafka.producer.produce("past", b"x" * 100, partition=i % partitions)
+        assert kafka.producer.flush(20) == 0
+        config = {**settings(kafka), "replay": {"ring_messages": 100}}
+        with bridge("resume", config) as server, sink(server, listeners, 1, "k.live", prompt=True) as live:
+            argv = [sys.executable, __file__, "--pump", kafka.address, "live", str(rate)]
+            pumped = subprocess.Popen(argv)
+            try:
+                live.wait("message", 4 * rate * listeners)
+                if FIRST:
+                    assert kafka.process
+                    be_prompt(server.pid, kafka.process.pid, rank=1)
+                cursor = [f"{p}/-1" for p in range(partitions)]
+                past = {"type": "subscribe", "id": 1, "channel": "k.past", "from": {"after": cursor}}
+                found = crowds(server, live, past, (clients, messages, rounds))
+            finally:
+                pumped.kill()
+                pumped.wait()
+    say(f"resume: {found}; a live topic of {rate} a second to {listeners} sockets; one worker; {before}")  # fmt: skip
+
+
+def pump(address: str, topic: str, rate: float) -> None:
+    """In a process of its own, until it is ended: dated messages."""
+    producer = Producer({"bootstrap.servers": address, "linger.ms": 0, "log_level": 0})
+    be_prompt()
+    began, sent = time.monotonic(), 0
+    while True:
+        due = int((time.monotonic() - began) * rate)
+        for _ in range(sent, due):
+            producer.produce(topic, stamped())
+        sent = max(sent, due)
+        producer.poll(0.001)
+
+
 PARTS = {
     "quiet": quiet,
     "fanout": fanout,
@@ -370,13 +423,20 @@ PARTS = {
     "growth": growth,
     "properties": properties,
     "cluster": cluster,
+    "resume": resume,
 }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
     parser.add_argument("part", nargs="*", help=", ".join(PARTS))
+    parser.add_argument("--first", action="store_true", help="the bridge and the broker run before all else (resume)")  # fmt: skip
+    parser.add_argument("--pump", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    globals()["FIRST"] = options.first
+    if options.pump:
+        address, topic, rate = options.pump
+        pump(address, topic, float(rate))
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     for name in options.part or PARTS:
         PARTS[name]()

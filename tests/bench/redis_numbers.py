@@ -8,7 +8,7 @@ latency   20 000 messages a second on 1 000 channels to 1 000 sockets, one worke
           beside the age at a plain Redis subscriber
 cost      processor time of the bus thread for each message, beside a plain hiredis subscriber
 resume    1 000 clients resume 1 000 entries of a stream each while another stream is live: the ages of
-          the live messages before and meanwhile
+          the live messages meanwhile and in between, in some rounds
 
 Needs redis-server, a C compiler, libhiredis-dev and the `redis` package (build/venv has it). Loopback only, ends by itself,
 starts and stops all it needs. Ages are taken at the client by the monotonic clock, in milliseconds.
@@ -28,12 +28,14 @@ import time
 from pathlib import Path
 from typing import Any
 
-from rig import ROOT, WIDE, Sink, load, read_line, say, tool
+from rig import ROOT, WIDE, Sink, be_prompt, crowds, load, read_line, say, stamped, tool
 
 sys.path.insert(0, str(ROOT / "tests" / "e2e"))
 
 from redis_server import Redis, bridge_config, until  # noqa: E402
 from server import Server  # noqa: E402
+
+FIRST = False
 
 
 def command(*words: str | bytes) -> bytes:
@@ -60,11 +62,6 @@ class Plain:
         seen = b""
         while b"carried out" not in seen:
             seen = seen[-100:] + self.sock.recv(1 << 20)
-
-
-def stamped(size: int = 100) -> bytes:
-    head = b'{"t":%d,"x":"' % time.monotonic_ns()
-    return head + b"x" * (size - len(head) - 2) + b'"}'
 
 
 def pump(server: Redis, rate: float, seconds: float, make: Any) -> int:
@@ -222,41 +219,28 @@ def cost() -> None:
 
 
 def resume() -> None:
-    clients, entries, listeners, rate = 1000, 1000, 100, 200
+    clients, entries, listeners, rate, rounds = 1000, 1000, 100, 500, 8
     before = load()
     server = Redis()
-    program = server.client()
-    pipe = program.pipeline(transaction=False)
+    pipe = server.client().pipeline(transaction=False)
     for i in range(entries + 1):
         pipe.xadd("st.past", {"data": b"x" * 100}, id=f"{i + 1}-0")
     pipe.execute()
     settings = bridge_config(server.url, workers=1, **{**WIDE, "replay": {"ring_messages": 100}})
     bridge = Server("bench-resume", settings)
-    live = Sink(bridge, listeners, 1, {"type": "subscribe", "id": 1, "channel": "st.live"})
-    crowd = None
+    live = Sink(bridge, listeners, 1, {"type": "subscribe", "id": 1, "channel": "st.live"}, prompt=True)
+    pumped = subprocess.Popen([sys.executable, __file__, "--pump", str(server.port), str(rate), "300"])
+    past = {"type": "subscribe", "id": 1, "channel": "st.past", "from": {"after": ["0/1-0"]}}
+    if FIRST:
+        assert server.process
+        be_prompt(bridge.pid, server.process.pid, rank=1)
     try:
         live.wait("subscribed", listeners)
-        pumped = subprocess.Popen(
-            [sys.executable, __file__, "--pump", str(server.port), str(rate), "14"]
-        )
-        time.sleep(1.5)
-        live.ask("clear")
-        time.sleep(4)
-        calm = live.report()
-        live.ask("clear")
-        past = {"type": "subscribe", "id": 1, "channel": "st.past", "from": {"after": ["0/1-0"]}}
-        crowd = Sink(bridge, clients, 1, past)
-        took = crowd.wait("live", clients)
-        busy = live.report()
-        got = crowd.report()
-        pumped.wait(60)
-        assert got["message"] == clients * entries, got
-        say(f"resume: {clients} clients resume {entries} entries each in {took:.2f} s; a live stream of {rate} a second "
-            f"to {listeners} sockets: p99 {calm['p99']:.2f} ms before ({calm['dated']} messages), {busy['p99']:.2f} ms meanwhile "
-            f"({busy['dated']}); ratio {busy['p99'] / calm['p99']:.2f}; one worker; {before}")  # fmt: skip
+        found = crowds(bridge, live, past, (clients, entries, rounds))
+        say(f"resume: {found}; a live stream of {rate} a second to {listeners} sockets; one worker; {before}")
     finally:
-        if crowd:
-            crowd.close()
+        pumped.kill()
+        pumped.wait()
         live.close()
         bridge.stop()
         server.close()
@@ -264,6 +248,7 @@ def resume() -> None:
 
 def pump_entries(port: int, rate: float, seconds: float) -> None:
     """In a process of its own: dated entries for the stream st.live."""
+    be_prompt()
     target = Redis(start=False)
     target.port = port
     pump(target, rate, seconds, lambda i: command("XADD", "st.live", "*", "data", stamped()))
@@ -275,8 +260,10 @@ PARTS = {"channels": channels, "latency": latency, "cost": cost, "resume": resum
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
     parser.add_argument("part", nargs="*", help=", ".join(PARTS))
+    parser.add_argument("--first", action="store_true", help="the bridge and Redis run before all else (resume)")  # fmt: skip
     parser.add_argument("--pump", nargs=3, type=float, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    globals()["FIRST"] = options.first
     if options.pump:
         port, rate, seconds = options.pump
         return pump_entries(int(port), rate, seconds)

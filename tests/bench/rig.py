@@ -1,12 +1,21 @@
-"""What the measurements share: the tools in C, the many clients, the words around a figure."""
+"""What the measurements share: the tools in C, the many clients, the words around a figure.
+
+Processor time is shared with what is measured, so clients may be told apart. Those whose clock is read
+(Sink(..., prompt=True), and what publishes, by be_prompt()) run before everything else where that is
+allowed: a message waits for the bridge, never for them. Crowds (back=True) have what others leave: real
+ones have machines of their own. On a machine that others use too, `--first` lets the bridge and the bus
+run before them as well.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import IO, Any
 
@@ -33,14 +42,31 @@ def tool(name: str, *libraries: str) -> str:
     return str(out)
 
 
+def be_prompt(*pids: int, rank: int = 2) -> None:
+    """This process, or those with all their threads, run as soon as they can, if that is allowed."""
+    for pid in pids or (os.getpid(),):
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            with contextlib.suppress(PermissionError):
+                os.sched_setscheduler(int(task.name), os.SCHED_RR, os.sched_param(rank))
+
+
 class Sink:
     """The clients; see sink.c."""
 
-    def __init__(self, server: Server, connections: int, each: int, frame: dict[str, Any]) -> None:
+    def __init__(
+        self, server: Server, connections: int, each: int, frame: dict[str, Any],
+        hold: bool = False, prompt: bool = False, back: bool = False,
+    ) -> None:
         argv = [tool("sink"), str(server.port), str(connections), str(each), json.dumps(frame)]
         self.process = subprocess.Popen(
-            argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            argv + ["hold"] * hold, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
+        if prompt:
+            be_prompt(self.process.pid)
+        if back:
+            os.setpriority(os.PRIO_PROCESS, self.process.pid, 10)
+        if hold:
+            self.ask("into 0")  # answered when all are connected
 
     def ask(self, line: str) -> dict[str, Any]:
         inlet, outlet = self.process.stdin, self.process.stdout
@@ -58,8 +84,8 @@ class Sink:
         """Seconds from the start until so many frames of a type had come."""
         return float(self.ask(f"wait {type_} {count}")["seconds"])
 
-    def report(self) -> dict[str, Any]:
-        return self.ask("report")
+    def report(self, set_: int = 0) -> dict[str, Any]:
+        return self.ask(f"report {set_}")
 
     def close(self) -> None:
         assert self.process.stdin
@@ -73,9 +99,45 @@ def read_line(file: IO[str], seconds: float) -> str:
     return file.readline() if ready else ""
 
 
+def stamped(size: int = 100) -> bytes:
+    head = b'{"t":%d,"x":"' % time.monotonic_ns()
+    return head + b"x" * (size - len(head) - 2) + b'"}'
+
+
 def load() -> str:
     return f"load average {os.getloadavg()[0]:.2f}"
 
 
 def say(text: str) -> None:
     print(text, flush=True)
+
+
+CALM = 2.5  # seconds between two crowds; what the bridge keeps of the past for others it keeps for 2
+
+
+def crowds(server: Server, live: Sink, past: dict[str, Any], size: tuple[int, int, int]) -> str:
+    """So many clients resume so many messages each, at once, in so many rounds, while a live channel goes
+    on to other sockets: how long they take, and the ages of the live messages meanwhile and in between."""
+    clients, messages, rounds = size
+    took: list[float] = []
+    live.ask("into -1")
+    for _ in range(rounds):
+        crowd = Sink(server, clients, 1, past, hold=True, back=True)
+        try:
+            live.ask("into 0")
+            time.sleep(CALM)
+            live.ask("into 1")
+            crowd.ask("go")
+            took.append(crowd.wait("live", clients))
+            live.ask("into -1")
+            got = crowd.report()
+            assert got["message"] == clients * messages, got
+        finally:
+            crowd.close()
+    calm, busy = live.report(0), live.report(1)
+    times = ", ".join(f"{seconds:.2f}" for seconds in sorted(took))
+    return (
+        f"{clients} clients resume {messages} messages each in {times} s; live p50 {calm['p50']:.2f} ms, "
+        f"p99 {calm['p99']:.2f} ms in between ({calm['dated']} messages), p50 {busy['p50']:.2f} ms, "
+        f"p99 {busy['p99']:.2f} ms meanwhile ({busy['dated']}); ratio of p99 {busy['p99'] / calm['p99']:.2f}"
+    )

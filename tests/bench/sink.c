@@ -1,16 +1,18 @@
 /* Many WebSocket clients of the bridge that cost next to nothing: opens connections, subscribes,
  * counts what comes and how old it is. The measuring end of the scripts in this folder.
  *
- *     sink PORT CONNECTIONS SUBSCRIPTIONS FRAME
+ *     sink PORT CONNECTIONS SUBSCRIPTIONS FRAME [hold]
  *
  * On each connection it sends FRAME so many times, with the number of the subscription (0, 1, 2, …
- * over all connections) in place of each '#'. A payload that holds `"t":<ns>` is dated by the
- * monotonic clock, and where `,"n":<number>` follows (source.c), the time of its arrival is kept.
- * Lines on standard input, each answered by one line of JSON:
+ * over all connections) in place of each '#'; with `hold` only when it is told to. A payload that
+ * holds `"t":<ns>` is dated by the monotonic clock, and where `,"n":<number>` follows (source.c), the
+ * time of its arrival is kept. Lines on standard input, each answered by one line of JSON:
  *
+ *     go            sends what was held; the start is now
  *     wait TYPE N   when N frames of that type have come since the start: seconds since then
  *     clear         forgets the ages and arrivals so far
- *     report        counts of frames by type, and the ages in ms
+ *     into SET      ages go to set 0 (as at first) or 1 from now on, or nowhere (-1)
+ *     report [SET]  counts of frames by type, and the ages of a set (0) in ms
  *     arrivals      when the numbers 0, 1, 2, … came first, in ns; 0: never
  *
  * Ends with its input. The server's pings are not answered: switch them off. */
@@ -41,11 +43,18 @@ struct conn {
     char *in;
 };
 
+static struct ages {
+    uint32_t slots[SLOTS]; /* in steps of SLOT_US */
+    uint64_t dated, oldest_us;
+} sets[2], *ages = &sets[0]; /* NULL: nowhere */
+
 static uint64_t counts[TYPES];
-static uint32_t slots[SLOTS]; /* ages in steps of SLOT_US */
-static uint64_t dated, oldest_us, began;
 static uint64_t arrivals[ARRIVALS];
 static size_t numbered; /* the highest number, and one */
+static uint64_t began;
+static struct conn *conns;
+static unsigned conn_count, each;
+static const char *frame;
 static enum type wanted = TYPES;
 static uint64_t wanted_count;
 
@@ -99,7 +108,7 @@ static size_t fill_in(char *out, size_t cap, const char *text, unsigned number)
     return n;
 }
 
-static void subscribe(struct conn *c, unsigned first, unsigned count, const char *frame)
+static void subscribe(struct conn *c, unsigned first, unsigned count)
 {
     static char out[INPUT];
     char text[1024];
@@ -156,9 +165,9 @@ static void date(const char *p, size_t n)
     note_arrival(d, p + n, now);
     uint64_t us = now > then ? (now - then) / 1000 : 0;
     uint64_t slot = us / SLOT_US;
-    slots[slot < SLOTS ? slot : SLOTS - 1]++;
-    if (us > oldest_us) oldest_us = us;
-    dated++;
+    ages->slots[slot < SLOTS ? slot : SLOTS - 1]++;
+    if (us > ages->oldest_us) ages->oldest_us = us;
+    ages->dated++;
 }
 
 static void check_wanted(void)
@@ -173,7 +182,7 @@ static void take_frame(const char *p, size_t n)
 {
     enum type t = type_of(p, n);
     counts[t]++;
-    if (t == MESSAGE) date(p, n);
+    if (t == MESSAGE && ages) date(p, n);
     if (t == ERROR && counts[ERROR] <= 5) fprintf(stderr, "sink: %.*s\n", (int)n, p);
 }
 
@@ -248,38 +257,52 @@ static void open_conn(struct conn *c, uint16_t port)
         receive(c, 0);
 }
 
-static double age_ms(double share)
+static double age_ms(const struct ages *a, double share)
 {
-    uint64_t want = (uint64_t)((double)dated * share), seen = 0;
+    uint64_t want = (uint64_t)((double)a->dated * share), seen = 0;
     for (size_t i = 0; i < SLOTS; i++) {
-        seen += slots[i];
+        seen += a->slots[i];
         if (seen > want) return (double)(i + 1) * SLOT_US / 1000;
     }
-    return (double)oldest_us / 1000;
+    return (double)a->oldest_us / 1000;
 }
 
-static void report(void)
+static void report(const struct ages *a)
 {
     printf("{");
     for (enum type t = MESSAGE; t < TYPES; t++)
         printf("\"%s\":%" PRIu64 ",", names[t], counts[t]);
-    printf("\"dated\":%" PRIu64 ",\"p50\":%.2f,\"p99\":%.2f,\"p999\":%.2f,\"max\":%.2f}\n", dated,
-           age_ms(0.5), age_ms(0.99), age_ms(0.999), (double)oldest_us / 1000);
+    printf("\"dated\":%" PRIu64 ",\"p50\":%.2f,\"p99\":%.2f,\"p999\":%.2f,\"max\":%.2f}\n",
+           a->dated, age_ms(a, 0.5), age_ms(a, 0.99), age_ms(a, 0.999),
+           (double)a->oldest_us / 1000);
+}
+
+static void go(void)
+{
+    began = now_ns();
+    for (unsigned i = 0; i < conn_count; i++)
+        subscribe(&conns[i], i * each, each);
 }
 
 /* False at the end of the input. */
 static bool command(void)
 {
     char line[256], name[32];
+    int set = 0;
     if (!fgets(line, sizeof(line), stdin)) return false;
     if (sscanf(line, "wait %31s %" SCNu64, name, &wanted_count) == 2) {
         for (wanted = MESSAGE; wanted < OTHER && strcmp(names[wanted], name) != 0; wanted++) {
         }
     } else if (strncmp(line, "clear", 5) == 0) {
-        memset(slots, 0, sizeof(slots));
-        dated = oldest_us = 0;
+        memset(sets, 0, sizeof(sets));
         memset(arrivals, 0, numbered * sizeof(*arrivals));
         numbered = 0;
+        puts("{}");
+    } else if (sscanf(line, "into %d", &set) == 1) {
+        ages = set < 0 ? NULL : &sets[set > 0];
+        puts("{}");
+    } else if (strncmp(line, "go", 2) == 0) {
+        go();
         puts("{}");
     } else if (strncmp(line, "arrivals", 8) == 0) {
         printf("{\"arrivals\":[");
@@ -287,7 +310,8 @@ static bool command(void)
             printf("%s%" PRIu64, i ? "," : "", arrivals[i]);
         puts("]}");
     } else {
-        report();
+        (void)sscanf(line, "report %d", &set);
+        report(&sets[set > 0]);
     }
     fflush(stdout);
     return true;
@@ -316,27 +340,26 @@ static void watch(int poll, int fd, struct conn *c)
 
 int main(int argc, char **argv)
 {
-    if (argc != 5) {
-        fprintf(stderr, "usage: sink PORT CONNECTIONS SUBSCRIPTIONS FRAME\n");
+    if (argc < 5) {
+        fprintf(stderr, "usage: sink PORT CONNECTIONS SUBSCRIPTIONS FRAME [hold]\n");
         return 2;
     }
     setvbuf(stdin, NULL, _IONBF, 0); /* what is buffered would not be seen by epoll */
     uint16_t port = (uint16_t)strtoul(argv[1], NULL, 10);
-    unsigned count = (unsigned)strtoul(argv[2], NULL, 10);
-    unsigned each = (unsigned)strtoul(argv[3], NULL, 10);
-    struct conn *conns = calloc(count ? count : 1, sizeof(*conns));
+    conn_count = (unsigned)strtoul(argv[2], NULL, 10);
+    each = (unsigned)strtoul(argv[3], NULL, 10);
+    frame = argv[4];
+    conns = calloc(conn_count + 1, sizeof(*conns));
     int poll = epoll_create1(EPOLL_CLOEXEC);
     if (!conns || poll < 0) die("start");
-    for (unsigned i = 0; i < count; i++)
+    for (unsigned i = 0; i < conn_count; i++)
         open_conn(&conns[i], port);
-    began = now_ns();
-    for (unsigned i = 0; i < count; i++) {
+    for (unsigned i = 0; i < conn_count; i++)
         watch(poll, conns[i].fd, &conns[i]);
-        subscribe(&conns[i], i * each, each, argv[4]);
-    }
+    if (argc < 6) go();
     watch(poll, STDIN_FILENO, NULL);
     loop(poll);
-    for (unsigned i = 0; i < count; i++) {
+    for (unsigned i = 0; i < conn_count; i++) {
         close(conns[i].fd);
         free(conns[i].in);
     }
