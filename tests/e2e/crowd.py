@@ -29,8 +29,10 @@ def replayed(page: Client, channel: str) -> list[Frame]:
         found.append(frame)
 
 
-def reads_of(server: Server) -> int:
-    """Stops it: so many reads of the past were asked of its only bus."""
+def reads_of(server: Server, pages: list[Client]) -> int:
+    """Closes them and stops it: so many reads of the past were asked of its only bus."""
+    for page in pages:
+        page.close()
     server.stop()
     found = PAST.search(server.log())
     return int(found[2]) if found else 0

@@ -90,7 +90,7 @@ def test_from_places_near_each_other(
         found = numbers(page.messages(topic, partitions))
         assert sorted(found) == list(range(TOTAL, TOTAL + partitions))
     assert 1 <= readers(bridge) <= 4
-    assert 0 < reads_of(bridge) < PAGES * ALONE / 2
+    assert 0 < reads_of(bridge, pages) < PAGES * ALONE / 2
 
 
 def test_channels_of_one_topic_by_key(
@@ -104,7 +104,7 @@ def test_channels_of_one_topic_by_key(
     for n, page in enumerate(pages):
         found = numbers(replayed(page, channels[n]))
         assert sorted(found) == [i for i in range(TOTAL) if i % 10 == n % 10]
-    assert reads_of(bridge) < PAGES * ALONE / 2
+    assert reads_of(bridge, pages) < PAGES * ALONE / 2
 
 
 def test_so_many_readers(
@@ -120,4 +120,4 @@ def test_so_many_readers(
         found = numbers(replayed(page, topic))
         assert sorted(found) == list(range(TOTAL)) and in_order(found, partitions)
     assert readers(bridge) == 1
-    assert reads_of(bridge) >= 8 * ALONE
+    assert reads_of(bridge, pages) >= 8 * ALONE

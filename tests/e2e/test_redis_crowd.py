@@ -38,7 +38,7 @@ def test_from_places_near_each_other(redis_server: Redis, start: Start, connect:
     redis_server.client().xadd("st.crowd", {"data": "1"}, id=f"{TOTAL + 1}-0")
     for page in pages:
         assert numbers(page.messages("st.crowd", 1)) == [TOTAL + 1]
-    assert 0 < reads_of(bridge) < PAGES * ALONE / 2
+    assert 0 < reads_of(bridge, pages) < PAGES * ALONE / 2
 
 
 def test_channels_of_one_stream_by_key(redis_server: Redis, start: Start, connect: Connect) -> None:
@@ -50,7 +50,7 @@ def test_channels_of_one_stream_by_key(redis_server: Redis, start: Start, connec
     for n, page in enumerate(pages):
         found = numbers(replayed(page, channels[n]))
         assert found == [i for i in range(1, TOTAL + 1) if i % 10 == n % 10]
-    assert reads_of(bridge) < PAGES * ALONE / 2
+    assert reads_of(bridge, pages) < PAGES * ALONE / 2
 
 
 def test_a_budget_for_the_bus(redis_server: Redis, start: Start, connect: Connect) -> None:
