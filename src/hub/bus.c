@@ -44,6 +44,7 @@ struct pending *pending_new(struct hub_bus *b, enum pending_kind kind)
 
     p->token = bus_number(b);
     p->kind = kind;
+    list_init(&p->line);
     map_insert(&b->tokens, &p->node, hash_u64(p->token));
     return p;
 }
@@ -62,10 +63,10 @@ struct pending *pending_take(struct hub_bus *b, uint64_t token)
     return NULL;
 }
 
-void pending_free(struct pending *p)
+void pending_free(struct hub_bus *b, struct pending *p)
 {
     if (!p) return;
-    reads_drop(p);
+    reads_drop(b, p);
     piece_free(p->piece);
     cursor_free(p->until);
     free(p);
@@ -245,17 +246,18 @@ static void on_published(const struct wsbus_host *h, uint64_t token, const struc
     d = mail_done_new(MAIL_PUBLISHED, p->id, error_of_status(a->status), text);
     d->receivers = receivers;
     bus_mail(b, p->worker, &d->item);
-    pending_free(p);
+    pending_free(b, p);
 }
 
 static void on_located(const struct wsbus_host *h, uint64_t token, const struct wsbus_answer *a,
                        const struct wsbus_located *l)
 {
-    struct pending *p = pending_take(of_host(h), token);
+    struct hub_bus *b = of_host(h);
+    struct pending *p = pending_take(b, token);
 
     if (p && p->follower) follower_on_located(p->follower, a, l);
     if (p && p->history) history_on_located(p->history, a, l);
-    pending_free(p);
+    pending_free(b, p);
 }
 
 static void on_chunk(const struct wsbus_host *h, uint64_t token, const struct wsbus_answer *a,
@@ -270,7 +272,7 @@ static void on_chunk(const struct wsbus_host *h, uint64_t token, const struct ws
     if (p->piece) replay_on_chunk(p, a, c);
     if (p->history) history_on_chunk(p->history, a, c);
     if (p->kind == PENDING_CATCHUP && (f = feed_by_token(b, p->id))) feed_on_catch_up(f, p, a, c);
-    pending_free(p);
+    pending_free(b, p);
     reads_next(b);
 }
 
@@ -295,7 +297,7 @@ static void abandon_pending(struct hub_bus *b)
         map_remove(&b->tokens, n);
         if (p->follower) p->follower->pending = NULL;
         if (p->history) history_abandon(p->history);
-        pending_free(p);
+        pending_free(b, p);
     }
 }
 

@@ -174,9 +174,9 @@ struct pending {
     struct follower *follower;  /* NULL: it has left */
     struct wsbus_cursor *until; /* where a read ends; NULL: not one of a replay or a catch-up */
     struct history *history;
-    struct piece *piece;   /* that a replay reads */
-    struct wanted *wanted; /* a read that waits for its turn */
-    bool counted;          /* a read of bus.reads that the backend has */
+    struct piece *piece; /* that a replay reads */
+    struct list line;    /* reads.waiting */
+    bool counted;        /* a read of bus.reads that the backend has */
 };
 
 /* bus.c: numbers, mail, pending requests */
@@ -189,7 +189,7 @@ void bus_mail(struct hub_bus *b, unsigned worker, struct inbox_item *item); /* a
                                                                                 refused */
 struct pending *pending_new(struct hub_bus *b, enum pending_kind kind);
 struct pending *pending_take(struct hub_bus *b, uint64_t token); /* NULL: not known */
-void pending_free(struct pending *p);
+void pending_free(struct hub_bus *b, struct pending *p);
 /* Moves a cursor on by what a chunk has looked at of a read up to `until`. */
 void chunk_advance(struct wsbus_cursor **at, const struct wsbus_chunk *c,
                    const struct wsbus_cursor *until);
@@ -254,9 +254,9 @@ void follower_free(struct follower *s);
 void replay_pull(struct follower *s);
 /* The answer to the read of a piece, for whoever asked and whoever waits. */
 void replay_on_chunk(struct pending *p, const struct wsbus_answer *a, const struct wsbus_chunk *c);
-/* Has what it was to read come in another piece meanwhile, or is nobody there any more? Then all who
- * wait for it pull again. */
-bool replay_spared(struct pending *p);
+/* It is its turn to be read. False: nothing was asked, because what it is to bring has come in another
+ * piece meanwhile, or nobody is there any more; all who wait for it pull again. */
+bool replay_read(struct pending *p);
 void replay_gap(struct follower *s, const char *reason, const struct wsbus_cursor *after,
                 const struct wsbus_cursor *until);
 
@@ -265,6 +265,7 @@ void history_new(struct hub_bus *b, struct mail_ask *ask); /* takes the item ove
 void history_on_located(struct history *h, const struct wsbus_answer *a,
                         const struct wsbus_located *l);
 void history_on_chunk(struct history *h, const struct wsbus_answer *a, const struct wsbus_chunk *c);
+bool history_read(struct pending *p); /* it is its turn. False: nobody wants it any more */
 void history_abandon(struct history *h);
 
 #endif

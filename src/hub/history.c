@@ -55,7 +55,7 @@ static void on_deadline(struct timer *t)
 {
     struct history *h = CONTAINER_OF(t, struct history, deadline);
 
-    if (h->pending && h->pending->wanted)
+    if (h->pending && reads_waits(h->pending))
         history_busy(h);
     else
         history_abandon(h);
@@ -114,31 +114,41 @@ void history_new(struct hub_bus *b, struct mail_ask *ask)
 void history_on_located(struct history *h, const struct wsbus_answer *a,
                         const struct wsbus_located *l)
 {
-    struct wsbus_read r = {
+    h->pending = NULL;
+    if (a->status != WSBUS_OK) {
+        history_refuse(h, a);
+        return;
+    }
+    if (!bus_instance(h->bus)) {
+        history_abandon(h);
+        return;
+    }
+    h->lost = l->lost;
+    h->start = cursor_copy(l->cursor);
+    reads_ask(h->bus, history_pend(h));
+}
+
+bool history_read(struct pending *p)
+{
+    const struct history *h = p->history;
+    struct wsbus_read r;
+    uint64_t scan;
+
+    if (!h) return false;
+    /* A page that no key thins out is never cut short by what may be looked at. */
+    scan = h->bus->config->replay.max_messages;
+    r = (struct wsbus_read){
         .topic = history_topic(h),
+        .from = h->start,
         .until = h->ask->until,
         .key = h->ask->key.p,
         .key_len = h->ask->key.n,
         .max_messages = h->ask->limit,
         .max_bytes = HISTORY_PAGE_BYTES,
+        .max_scan = scan > h->ask->limit ? (uint32_t)scan : h->ask->limit,
     };
-    /* A page that no key thins out is never cut short by what may be looked at. */
-    uint64_t scan = h->bus->config->replay.max_messages;
-
-    h->pending = NULL;
-    r.max_scan = scan > h->ask->limit ? (uint32_t)scan : h->ask->limit;
-    if (a->status != WSBUS_OK) {
-        history_refuse(h, a);
-        return;
-    }
-    h->lost = l->lost;
-    if (!bus_instance(h->bus)) {
-        history_abandon(h);
-        return;
-    }
-    h->start = cursor_copy(l->cursor);
-    r.from = h->start;
-    reads_ask(h->bus, history_pend(h), r);
+    bus_read(h->bus, p->token, r);
+    return true;
 }
 
 /* The message frames separated by commas, until the page is full. Returns how many are in. */

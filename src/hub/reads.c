@@ -1,19 +1,6 @@
 #include "hub/reads.h"
 
-#include <stdlib.h>
-
-#include "base/mem.h"
 #include "hub/feed.h"
-#include "protocol/cursor.h"
-
-struct wanted {
-    struct list node;
-    struct hub_bus *bus;
-    struct pending *pending;
-    struct wsbus_read read;
-    char *name, *key;
-    struct wsbus_cursor *from, *until;
-};
 
 void reads_init(struct reads *r)
 {
@@ -21,52 +8,31 @@ void reads_init(struct reads *r)
     list_init(&r->waiting);
 }
 
-static void wanted_free(struct wanted *w)
+bool reads_waits(const struct pending *p)
 {
-    cursor_free(w->from);
-    cursor_free(w->until);
-    free(w->name);
-    free(w->key);
-    free(w);
+    return !list_empty(&p->line);
 }
 
-static void take_out(struct wanted *w)
+void reads_drop(struct hub_bus *b, struct pending *p)
 {
-    list_del(&w->node);
-    w->bus->reads.count--;
+    if (!reads_waits(p)) return;
+    list_del(&p->line);
+    b->reads.count--;
 }
 
-void reads_drop(struct pending *p)
+/* Whoever wanted it may be gone, or have it already: then nothing is asked. */
+static void ask(struct hub_bus *b, struct pending *p)
 {
-    if (!p->wanted) return;
-    take_out(p->wanted);
-    wanted_free(p->wanted);
-    p->wanted = NULL;
-}
+    uint64_t token = p->token;
 
-/* Is somebody still there who wants it, and is it needed? */
-static bool is_needed(struct pending *p)
-{
-    if (p->kind == PENDING_HISTORY) return p->history != NULL;
-    return !replay_spared(p);
-}
-
-static void ask(struct wanted *w)
-{
-    struct hub_bus *b = w->bus;
-    struct pending *p = w->pending;
-
-    take_out(w);
-    p->wanted = NULL;
-    if (is_needed(p)) {
-        p->counted = true;
-        b->reads.open++;
-        b->reads.total++;
-        b->backend->read(bus_instance(b), p->token, &w->read);
-    } else {
-        pending_free(pending_take(b, p->token));
-    }
-    wanted_free(w); /* it was lent until here, also if the answer came from inside */
+    reads_drop(b, p);
+    p->counted = true;
+    b->reads.open++;
+    b->reads.total++;
+    if (p->kind == PENDING_HISTORY ? history_read(p) : replay_read(p)) return;
+    b->reads.total--;
+    reads_answered(b, p);
+    pending_free(b, pending_take(b, token));
 }
 
 void reads_next(struct hub_bus *b)
@@ -76,27 +42,13 @@ void reads_next(struct hub_bus *b)
     if (r->running) return;
     r->running = true;
     while (bus_instance(b) && r->open < b->config->replay.readers && !list_empty(&r->waiting))
-        ask(LIST_ITEM(r->waiting.next, struct wanted, node));
+        ask(b, LIST_ITEM(r->waiting.next, struct pending, line));
     r->running = false;
 }
 
-void reads_ask(struct hub_bus *b, struct pending *p, struct wsbus_read r)
+void reads_ask(struct hub_bus *b, struct pending *p)
 {
-    struct wanted *w = mem_zero(sizeof *w);
-
-    w->bus = b;
-    w->pending = p;
-    w->name = mem_dup(r.topic.name, r.topic.name_len);
-    w->key = r.key ? mem_dup(r.key, r.key_len) : NULL;
-    w->from = cursor_copy(r.from);
-    w->until = cursor_copy(r.until);
-    w->read = r;
-    w->read.topic.name = w->name;
-    w->read.key = w->key;
-    w->read.from = w->from;
-    w->read.until = w->until;
-    p->wanted = w;
-    list_append(&b->reads.waiting, &w->node);
+    list_append(&b->reads.waiting, &p->line);
     b->reads.count++;
     reads_next(b);
 }

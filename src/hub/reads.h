@@ -1,5 +1,6 @@
 /* Reads of the past that replays and history pages make: at most `replay.readers` of them are with
- * the backend at a time, the others wait in line here, where they cost little.
+ * the backend at a time, the others wait in line here, where they cost little: what is to be read is
+ * said only when it is their turn.
  *
  * What brings a worker forward that fell behind the live feed is no read of this kind and never
  * waits. Private to hub/, on the bus thread. */
@@ -7,18 +8,16 @@
 #define HUB_READS_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
-
-#include <wsbus/backend.h>
 
 #include "base/list.h"
 
 struct hub_bus;
 struct pending;
-struct wanted;
 
 struct reads {
-    struct list waiting; /* struct wanted */
+    struct list waiting; /* struct pending */
     size_t count;        /* of them */
     unsigned open;       /* at the backend */
     bool running;        /* the line is being moved on: a backend may answer from inside */
@@ -26,11 +25,12 @@ struct reads {
 };
 
 void reads_init(struct reads *r);
-/* The read of `p`, whose owner hears of it by the answer. Copies what `r` lends. The backend may be
- * asked, and answer, from inside. */
-void reads_ask(struct hub_bus *b, struct pending *p, struct wsbus_read r);
+/* When it is the turn of `p`, replay_read() or history_read() is called with it, from inside or
+ * later. */
+void reads_ask(struct hub_bus *b, struct pending *p);
 void reads_answered(struct hub_bus *b, struct pending *p); /* it was one of these, or not */
 void reads_next(struct hub_bus *b);                        /* asks for those whose turn it is */
-void reads_drop(struct pending *p); /* it waits no more; not waiting: nothing happens */
+void reads_drop(struct hub_bus *b, struct pending *p);     /* not waiting: nothing happens */
+bool reads_waits(const struct pending *p);
 
 #endif

@@ -95,9 +95,9 @@ static void replay_finish(struct follower *s)
 
 /* ---- from the ring ------------------------------------------------------------------------------- */
 
-static uint32_t chunk_bytes(const struct follower *s)
+static uint32_t chunk_bytes(const struct hub_bus *b)
 {
-    return pace_is_live(&s->bus->pace, clock_ticks()) ? CHUNK_BYTES_LIVE : CHUNK_BYTES;
+    return pace_is_live(&b->pace, clock_ticks()) ? CHUNK_BYTES_LIVE : CHUNK_BYTES;
 }
 
 /* The frame of a ring entry for this channel; the last one built is kept with the entry. */
@@ -129,7 +129,7 @@ static void replay_from_ring(struct follower *s)
     struct feed *f = s->feed;
     struct span key = s->channel->key;
     uint64_t serial = ring_after(&f->ring, s->at, key);
-    size_t bytes = 0, most = chunk_bytes(s);
+    size_t bytes = 0, most = chunk_bytes(s->bus);
 
     for (; serial != RING_NONE; serial = ring_following(&f->ring, serial, key)) {
         struct ring_entry *e = ring_entry(&f->ring, serial);
@@ -202,26 +202,14 @@ static void replay_from(struct follower *s, struct piece *p)
         pull_again(s); /* nothing was for it: others have their turn first */
 }
 
-static void replay_read(struct follower *s)
+static void replay_want(struct follower *s)
 {
-    struct feed *f = s->feed;
     struct pending *p = pending_new(s->bus, PENDING_FOLLOWER);
-    struct wsbus_read r = {
-        .topic = feed_topic(f),
-        .from = s->at,
-        .until = feed_front(f, s->worker), /* beyond is live, and still to come */
-        .max_messages = CHUNK_MESSAGES,
-        .max_bytes = chunk_bytes(s),
-        .max_scan = CHUNK_SCAN,
-    };
 
     p->piece = piece_new(s);
     p->follower = s;
-    p->until = cursor_copy(r.until);
     s->pending = p;
-    r.key = p->piece->key.p;
-    r.key_len = p->piece->key.n;
-    reads_ask(s->bus, p, r);
+    reads_ask(s->bus, p);
 }
 
 /* Those who waited for it pull again, and find it or go on by themselves. */
@@ -232,14 +220,30 @@ static void wake(struct hub_bus *b, struct piece *p)
     bus_turn(b);
 }
 
-bool replay_spared(struct pending *p)
+bool replay_read(struct pending *p)
 {
     struct piece *piece = p->piece;
+    struct feed *f = piece->feed;
     struct follower *s = p->follower;
+    struct wsbus_read r = {
+        .from = piece->from,
+        .key = piece->key.p,
+        .key_len = piece->key.n,
+        .max_messages = CHUNK_MESSAGES,
+        .max_scan = CHUNK_SCAN,
+    };
 
-    if (piece->feed && (s ? !pass_find(s) : !list_empty(&piece->waiting))) return false;
-    if (piece->feed) wake(piece->feed->bus, piece);
-    if (s) pull_again(s);
+    if (!f) return false;
+    if (s ? pass_find(s) != NULL : list_empty(&piece->waiting)) {
+        wake(f->bus, piece);
+        if (s) pull_again(s);
+        return false;
+    }
+    r.topic = feed_topic(f);
+    r.until = s ? feed_front(f, s->worker) : f->position; /* beyond is live, and still to come */
+    r.max_bytes = chunk_bytes(f->bus);
+    p->until = cursor_copy(r.until);
+    bus_read(f->bus, p->token, r);
     return true;
 }
 
@@ -308,5 +312,5 @@ void replay_pull(struct follower *s)
     else if ((p = pass_find(s)))
         replay_from(s, p);
     else if (!pass_wait(s) && bus_instance(s->bus))
-        replay_read(s);
+        replay_want(s);
 }
