@@ -38,6 +38,7 @@ from pathlib import Path
 from typing import Any
 
 from confluent_kafka import Producer
+
 from rig import ROOT, WIDE, Sink, be_prompt, crowds, load, say, stamped, tool
 
 sys.path.insert(0, str(ROOT / "tests" / "e2e"))
