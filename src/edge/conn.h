@@ -44,12 +44,12 @@ struct conn {
     struct response response;
     struct scrape *scrape; /* whose answer is awaited; or NULL */
     struct tls_arrival tls;
-    struct buf rx;         /* pieces of a message that is not complete yet */
-    uint64_t fragments;    /* frames that these came in */
-    const char *reason;    /* of a close that we began, constant */
-    uint32_t last;         /* bytes of the last write */
-    uint64_t left;         /* ticks of the beginning of the close */
-    uint64_t taken;        /* bytes that the peer had taken when that was last looked at */
+    struct buf rx;      /* pieces of a message that is not complete yet */
+    uint64_t fragments; /* frames that these came in */
+    const char *reason; /* of a close that we began, constant */
+    uint32_t last;      /* bytes of the last write */
+    uint64_t left;      /* ticks of the beginning of the close */
+    uint64_t taken;     /* bytes that the peer had taken when that was last looked at */
     enum conn_state state;
     enum close_code code; /* 0: none has been asked for */
     struct addresses_entry *entry;
