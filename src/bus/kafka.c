@@ -138,7 +138,7 @@ static int open_parts(struct kafka *b, char *err, size_t err_size)
     b->live = kafka_live_new(&live, err, err_size);
     if (!b->live) return -1;
     b->past = kafka_past_new(b->host, b->config, b->crew, b->meta);
-    b->publish = kafka_publish_new(b->host, b->config, b->crew);
+    b->publish = kafka_publish_new(b->host, b->config, b->crew, b->meta);
     return 0;
 }
 

@@ -8,6 +8,9 @@
 #include "base/mem.h"
 #include "bus/kafka_url.h"
 
+/* Beyond publish_timeout, when kafka_publish.c gives up by itself. */
+#define NEVER_MS 60000
+
 enum option {
     URL,
     PROPERTIES,
@@ -92,17 +95,13 @@ static const struct setting for_all[] = {
     {"client.id", "wsbus"},
     {"socket.nagle.disable", "true"},
     {"socket.keepalive.enable", "true"},
-    {"log.connection.close", "false"},
+    {"log.connection.close", "true"}, /* to be told; see kafka_handle.h */
     {"enable.metrics.push", "false"},
     {"reconnect.backoff.ms", "100"},
     {"reconnect.backoff.max.ms", "2000"},
     {"allow.auto.create.topics", "false"},
     {"topic.metadata.refresh.interval.ms", "60000"},
     {"topic.metadata.refresh.fast.interval.ms", "50"},
-};
-/* Whoever asks whether a broker is there hears why it hung up: librdkafka then knows a likely reason. */
-static const struct setting for_questions[] = {
-    {"log.connection.close", "true"},
 };
 static const struct setting for_consumers[] = {
     {"group.id", "wsbus"}, /* asked for by librdkafka; no group is joined */
@@ -123,6 +122,7 @@ static const struct setting for_readers[] = {
     {"fetch.max.bytes", "1048576"},
     {"queued.max.messages.kbytes", "4096"},
     {"fetch.message.max.bytes", "262144"},
+    {"log.connection.close", "false"},
 };
 static const struct setting for_producers[] = {
     {"enable.idempotence", "true"},
@@ -252,7 +252,7 @@ static void for_producer(const struct kafka_config *c, rd_kafka_conf_t *conf)
     char text[32], err[256];
     const char *idempotence = given_value(c, "enable.idempotence");
     apply(c, conf, for_producers, COUNT(for_producers));
-    snprintf(text, sizeof(text), "%llu", (unsigned long long)c->publish_timeout);
+    snprintf(text, sizeof(text), "%llu", (unsigned long long)c->publish_timeout + NEVER_MS);
     rd_kafka_conf_set(conf, "message.timeout.ms", text, err, sizeof(err));
     snprintf(text, sizeof(text), "%zu", c->queue_bytes >> 10);
     rd_kafka_conf_set(conf, "queue.buffering.max.kbytes", text, err, sizeof(err));
@@ -265,7 +265,6 @@ rd_kafka_conf_t *kafka_config_conf(const struct kafka_config *c, enum kafka_role
 {
     rd_kafka_conf_t *conf = rd_kafka_conf_dup(c->base);
     apply(c, conf, for_all, COUNT(for_all));
-    if (role == KAFKA_QUERY) apply(c, conf, for_questions, COUNT(for_questions));
     if (role == KAFKA_PRODUCER)
         for_producer(c, conf);
     else

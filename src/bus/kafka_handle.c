@@ -86,11 +86,13 @@ static struct kafka_handle *listener(void *opaque)
     return hold && pthread_equal(pthread_self(), hold->thread) ? hold->handle : NULL;
 }
 
-/* Trouble with connections is told by the state of the bus. */
+/* Trouble with connections, and what is tried again because of it, is told by kafka_meta.h. */
 static bool about_connections(const char *facility)
 {
-    return strcmp(facility, "FAIL") == 0 || strcmp(facility, "ERROR") == 0 ||
-           strcmp(facility, "CONFWARN") == 0;
+    static const char *const names[] = {"FAIL", "ERROR", "CONFWARN", "REQTMOUT", "GETPID"};
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        if (strcmp(facility, names[i]) == 0) return true;
+    return false;
 }
 
 static void on_log(const rd_kafka_t *rk, int level, const char *facility, const char *text)

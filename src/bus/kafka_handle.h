@@ -5,7 +5,7 @@
  * reconnects by itself for as long as it lives, with the pauses of librdkafka.
  *
  * What librdkafka has to say goes to the log of the bus, each line once in a while; what a handle is
- * told about its brokers goes to ops->error.
+ * told about its brokers goes to ops->error, a connection that was closed while it was in use too.
  *
  * Destroying a handle can take long, so kafka_handle_free() only hands it to a thread of its own
  * (kafka_crew.h). A helper thread that uses the rd_kafka_t holds it meanwhile: the last to let go

@@ -361,7 +361,13 @@ static bool on_message(void *owner, const rd_kafka_message_t *m)
     return true;
 }
 
-static const struct kafka_handle_ops handle_ops = {.message = on_message};
+static void on_error(void *owner, rd_kafka_resp_err_t err, const char *words)
+{
+    const struct kafka_live *l = owner;
+    kafka_meta_trouble(l->meta, err, words);
+}
+
+static const struct kafka_handle_ops handle_ops = {.message = on_message, .error = on_error};
 
 /* ---- looks ---------------------------------------------------------------------------------- */
 

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/map.h"
 #include "base/mem.h"
 #include "bus/kafka_handle.h"
 #include "bus/kafka_message.h"
@@ -13,7 +14,17 @@
 #define PROBE_MS 5000 /* without any answer, until a broker is asked for a sign of life */
 #define PROBE_DOWN_MS 250
 #define PROBE_TIMEOUT_MS 2000
-#define PAUSE_MS 50 /* before what a leader change spoiled is asked again */
+/* Probes in a row that must fail, unless all brokers are known to be down: librdkafka gives one that
+ * says nothing up within a second after the first of them, and then asks another. */
+#define DOUBTS 3
+#define LOST_MAX 16    /* brokers that are remembered to be lost */
+#define QUIET_MS 60000 /* librdkafka repeats a complaint after half of it */
+#define PAUSE_MS 50    /* before what a leader change spoiled is asked again */
+
+struct lost_broker {
+    uint64_t name; /* hash */
+    uint64_t heard;
+};
 
 struct kafka_meta {
     const struct wsbus_host *host;
@@ -24,8 +35,11 @@ struct kafka_meta {
     size_t running_count, open;
     struct wsbus_timer *tick;
     bool up, told, probing;
+    bool all_down;     /* says librdkafka */
+    unsigned silent;   /* probes without an answer, since there was one */
     char *probe_topic; /* one that was asked for */
-    char trouble[512]; /* what librdkafka said last about the brokers */
+    char trouble[512]; /* what librdkafka said last about a broker, and no probe answered since */
+    struct lost_broker lost[LOST_MAX];
 };
 
 /* One question to the brokers, for all calls that are alike. Its thread has it to itself while it is
@@ -160,6 +174,28 @@ static void look_left(struct crew_job *j)
 
 /* ---- is the bus up? ------------------------------------------------------------------------ */
 
+/* Brokers are told apart by host and port, whatever stands around them. */
+static uint64_t broker_name(const char *words)
+{
+    const char *scheme = strstr(words, "://");
+    const char *name = scheme ? scheme + 3 : words;
+    size_t n = strcspn(name, "/ ");
+    if (n > 0 && name[n - 1] == ':') n--;
+    return hash_span(span_of(name, n));
+}
+
+/* Others answer. What is known of the broker that was silent for longest gives way. */
+static void tell_lost(struct kafka_meta *m)
+{
+    uint64_t name = broker_name(m->trouble), now = m->host->ticks(m->host);
+    struct lost_broker *b = &m->lost[0];
+    for (size_t i = 0; i < LOST_MAX && b->name != name; i++)
+        if (m->lost[i].name == name || m->lost[i].heard < b->heard) b = &m->lost[i];
+    if (b->name != name || now >= b->heard + QUIET_MS)
+        m->host->log(m->host, WSBUS_LOG_WARN, "a broker is lost, the bus is not: %s", m->trouble);
+    *b = (struct lost_broker){.name = name, .heard = now};
+}
+
 static void set_up(struct kafka_meta *m, bool up, const char *words)
 {
     if (m->told && m->up == up) return;
@@ -178,24 +214,36 @@ static void silence(struct kafka_meta *m)
     set_up(m, false, m->trouble[0] ? m->trouble : words);
 }
 
-static void heard(struct kafka_meta *m, rd_kafka_resp_err_t err)
+static void heard(struct kafka_meta *m, rd_kafka_resp_err_t err, bool probe)
 {
     if (!kafka_passes(err)) {
-        m->trouble[0] = '\0';
+        if (probe && m->up && m->trouble[0]) tell_lost(m);
+        if (probe || !m->up) m->trouble[0] = '\0';
+        m->all_down = false;
+        m->silent = 0;
         set_up(m, true, m->config->where);
-        m->host->timer_set(m->tick, PROBE_MS);
+        m->host->timer_set(m->tick, m->trouble[0] ? 0 : PROBE_MS);
         return;
     }
     if (err == RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE) return;
     m->host->timer_set(m->tick, m->up ? 0 : PROBE_DOWN_MS);
 }
 
+void kafka_meta_trouble(struct kafka_meta *m, rd_kafka_resp_err_t err, const char *words)
+{
+    static const char alias[] =
+        "GroupCoordinator: "; /* which is not used, and named all the same */
+    if (strncmp(words, alias, sizeof(alias) - 1) == 0) words += sizeof(alias) - 1;
+    if (err != RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN && kafka_passes(err))
+        snprintf(m->trouble, sizeof(m->trouble), "%s", words);
+    if (m->up) m->host->timer_set(m->tick, 0);
+}
+
 static void on_error(void *owner, rd_kafka_resp_err_t err, const char *words)
 {
     struct kafka_meta *m = owner;
-    if (err != RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN)
-        snprintf(m->trouble, sizeof(m->trouble), "%s", words);
-    if (m->up) m->host->timer_set(m->tick, 0);
+    if (err == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN) m->all_down = true;
+    kafka_meta_trouble(m, err, words);
 }
 
 static bool on_message(void *owner, const rd_kafka_message_t *m)
@@ -240,11 +288,11 @@ static void look_done(struct crew_job *j)
     list_del(&l->node);
     if (l->probe) {
         m->probing = false;
-        if (kafka_passes(l->err)) silence(m);
+        if (kafka_passes(l->err) && (!m->up || m->all_down || ++m->silent >= DOUBTS)) silence(m);
     } else {
         m->running_count--;
     }
-    heard(m, l->err);
+    heard(m, l->err, l->probe);
     start_waiting(m);
     answer(l); /* may ask again, and may not free this module: that happens from the loop */
     look_free(l);

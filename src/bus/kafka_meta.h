@@ -3,8 +3,11 @@
  * Asked by a helper thread (kafka_crew.h) on a handle for questions only, so that an answer never
  * waits behind a fetch. Questions that are alike and have not begun share one look-up; an answer is
  * never older than its question. Every question is answered once, within about twice
- * config->request_timeout, unless it is cancelled. The same handle tells whether the bus is up.
- * Bus thread. */
+ * config->request_timeout, unless it is cancelled.
+ *
+ * The same handle tells whether the bus is up. All handles bring here what they are told about brokers:
+ * it is the reason that is given when the bus goes down, or, while others answer, said once for each
+ * broker and outage. Bus thread. */
 #ifndef BUS_KAFKA_META_H
 #define BUS_KAFKA_META_H
 
@@ -57,6 +60,8 @@ void kafka_meta_ask(struct kafka_meta *m, struct meta_call *c, struct span topic
 void kafka_meta_cancel(struct meta_call *c); /* not open: nothing happens */
 size_t kafka_meta_open(const struct kafka_meta *m);
 bool kafka_meta_up(const struct kafka_meta *m); /* did a broker answer lately? */
+/* Another handle was told this about itself; see kafka_handle_ops.error. */
+void kafka_meta_trouble(struct kafka_meta *m, rd_kafka_resp_err_t err, const char *words);
 /* Forgets its questions without an answer: cancel or count them before. */
 void kafka_meta_free(struct kafka_meta *m);
 

@@ -9,29 +9,40 @@
 #include "base/span.h"
 #include "bus/kafka_handle.h"
 #include "bus/kafka_message.h"
+#include "bus/kafka_outcome.h"
 #include "bus/kafka_pos.h"
 
 #define OVERHEAD 256  /* bytes that a message costs besides its own */
-#define GRACE_MS 3000 /* beyond publish_timeout until librdkafka is not waited for any longer */
+#define ANSWER_MS 200 /* for the answers that are on their way before a producer is given up */
 #define PURGE_MS 200  /* until what is purged has been reported */
 
-enum drain_state { DRAIN_NOT, DRAIN_WAITING, DRAIN_PURGED, DRAIN_DONE };
+/* The producer is given up when a message is due, and at the end. A message that librdkafka lets time
+ * out would make it begin a new epoch, in which it repeats what it has sent before and had no answer to:
+ * that may then be in the log twice, and is said to be there once. */
+enum turn {
+    TURN_NONE,
+    TURN_WAITING, /* nothing is given to librdkafka any more; what it has sent may be answered */
+    TURN_PURGED,  /* it reports what it still had */
+    TURN_CLOSED,  /* for good */
+};
 
 struct kafka_publish {
     const struct wsbus_host *host;
     const struct kafka_config *config;
     struct kafka_crew *crew;
+    struct kafka_meta *meta;
     struct kafka_handle *handle; /* NULL: none yet, or it failed */
     struct map topics;
     struct list waiting; /* for their topics; the first is due first */
     struct list given;   /* to librdkafka; the first is due first */
-    struct list zombies; /* answered, but librdkafka still points to them */
     size_t count, bytes;
     unsigned generation;      /* of the handle */
     struct wsbus_timer *tick; /* looks at `due` */
-    struct wsbus_timer *soon; /* what cannot be done from inside: a new handle, the end */
-    bool ticking, broken;
-    enum drain_state drain;
+    struct wsbus_timer *soon; /* the next step of a turn, never from inside librdkafka */
+    struct wsbus_timer *end;  /* of a drain: nothing is left, or its time is over */
+    uint64_t broke;           /* a connection, at last; 0: none of this handle */
+    bool ticking, draining, overdue;
+    enum turn turn;
     void (*done)(void *arg);
     void *done_arg;
 };
@@ -105,7 +116,7 @@ static void topic_unuse(struct pub_topic *t)
 
 /* ---- answers ------------------------------------------------------------------------------- */
 
-static void drain_look(struct kafka_publish *p);
+static void turn_look(struct kafka_publish *p);
 
 static void pending_free(struct pending *m)
 {
@@ -119,34 +130,13 @@ static void pending_free(struct pending *m)
     free(m);
 }
 
-/* Answers once; what librdkafka points to is kept until it reports. */
-static void settle(struct pending *m, const struct wsbus_answer *a, const struct wsbus_pos *pos,
-                   bool reported)
+/* librdkafka has it no more, or never had it. */
+static void settle(struct pending *m, const struct wsbus_answer *a, const struct wsbus_pos *pos)
 {
     struct kafka_publish *p = m->topic->publish;
     uint64_t token = m->token;
-    m->token = 0;
-    if (m->copy || reported) {
-        pending_free(m);
-    } else {
-        list_del(&m->node);
-        list_append(&p->zombies, &m->node);
-    }
-    if (token) p->host->published(p->host, token, a, pos, 0);
-}
-
-static struct wsbus_answer failure(rd_kafka_resp_err_t err, rd_kafka_msg_status_t status)
-{
-    struct wsbus_answer a = {kafka_status(err), rd_kafka_err2str(err)};
-    if (status != RD_KAFKA_MSG_STATUS_NOT_PERSISTED) a.status = WSBUS_OUTCOME_UNKNOWN;
-    /* The partition was there before: the topic is another one now, or none. */
-    if (err == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION) {
-        a.status = WSBUS_UNKNOWN_TOPIC;
-        a.words = rd_kafka_err2str(RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART);
-    }
-    if (err == RD_KAFKA_RESP_ERR__PURGE_QUEUE) a.status = WSBUS_UNAVAILABLE;
-    if (err == RD_KAFKA_RESP_ERR__PURGE_INFLIGHT) a.status = WSBUS_OUTCOME_UNKNOWN;
-    return a;
+    pending_free(m);
+    p->host->published(p->host, token, a, pos, 0);
 }
 
 static bool on_report(void *owner, const rd_kafka_message_t *m)
@@ -156,18 +146,19 @@ static bool on_report(void *owner, const rd_kafka_message_t *m)
     struct kafka_publish *p = owner;
     struct pending *pending = m->_private;
     if (m->err) {
-        struct wsbus_answer a = failure(m->err, rd_kafka_message_status(m));
+        bool retried = pending->due <= p->broke + p->config->publish_timeout;
+        struct wsbus_answer a = kafka_outcome(m->err, rd_kafka_message_status(m), retried);
         /* Perhaps it is gone, or has other partitions: the next message asks. */
         if (pending->topic->state == TOPIC_READY && a.status != WSBUS_TOO_LARGE)
             pending->topic->state = TOPIC_NEW;
-        settle(pending, &a, NULL, true);
+        settle(pending, &a, NULL);
     } else if (m->offset < 0) {
-        settle(pending, &somewhere, NULL, true);
+        settle(pending, &somewhere, NULL);
     } else {
         struct wsbus_pos pos = kafka_pos_before(m->partition, m->offset + 1);
-        settle(pending, &answer_ok, &pos, true);
+        settle(pending, &answer_ok, &pos);
     }
-    drain_look(p);
+    turn_look(p);
     return true;
 }
 
@@ -208,7 +199,7 @@ static void give(struct pending *m, const struct wsbus_publish *from)
     if (!err) {
         m->copy = NULL;
         if (copy) wsbus_message_unref(copy);
-        m->due = p->host->ticks(p->host) + p->config->publish_timeout + GRACE_MS;
+        m->due = p->host->ticks(p->host) + p->config->publish_timeout;
         list_del(&m->node);
         list_append(&p->given, &m->node);
         return;
@@ -219,15 +210,15 @@ static void give(struct pending *m, const struct wsbus_publish *from)
         wait_for_topic(m, from);
         return;
     }
-    struct wsbus_answer a = failure(err, RD_KAFKA_MSG_STATUS_NOT_PERSISTED);
-    settle(m, &a, NULL, true);
+    struct wsbus_answer a = kafka_outcome(err, RD_KAFKA_MSG_STATUS_NOT_PERSISTED, false);
+    settle(m, &a, NULL);
 }
 
 static void refuse_partition(struct pending *m)
 {
     static const struct wsbus_answer none = {WSBUS_BAD_REQUEST,
                                              "the topic does not have this partition"};
-    settle(m, &none, NULL, true);
+    settle(m, &none, NULL);
 }
 
 /* ---- what a topic is asked first ----------------------------------------------------------- */
@@ -283,7 +274,7 @@ static void refuse_waiting(struct pub_topic *t, const struct wsbus_answer *a)
     list_init(&waiting);
     list_move(&waiting, &t->waiting);
     for (struct list *n = list_pop(&waiting); n; n = list_pop(&waiting))
-        settle(LIST_ITEM(n, struct pending, of_topic), a, NULL, true);
+        settle(LIST_ITEM(n, struct pending, of_topic), a, NULL);
 }
 
 static void question_done(struct crew_job *j)
@@ -295,8 +286,8 @@ static void question_done(struct crew_job *j)
     bool stale = q->generation != p->generation;
     if (!err) t->count = q->count;
     question_left(j);
-    if (p->drain == DRAIN_DONE) {
-        t->state = TOPIC_NEW;
+    if (p->turn != TURN_NONE) {
+        t->state = TOPIC_NEW; /* asked anew of the next producer */
     } else if (list_empty(&t->waiting)) {
         t->state = err || stale ? TOPIC_NEW : TOPIC_READY;
     } else if (stale || kafka_passes(err)) {
@@ -310,7 +301,7 @@ static void question_done(struct crew_job *j)
         give_waiting(t);
     }
     topic_unuse(t);
-    drain_look(p);
+    turn_look(p);
 }
 
 static void topic_ask(struct pub_topic *t)
@@ -333,13 +324,21 @@ static void topic_ask(struct pub_topic *t)
 
 /* ---- the producer -------------------------------------------------------------------------- */
 
+static void turn_begin(struct kafka_publish *p, uint64_t patience_ms)
+{
+    if (p->turn != TURN_NONE) return;
+    p->turn = TURN_WAITING;
+    p->host->timer_set(p->soon, patience_ms);
+}
+
 static void on_error(void *owner, rd_kafka_resp_err_t err, const char *words)
 {
     struct kafka_publish *p = owner;
-    if (err != RD_KAFKA_RESP_ERR__FATAL || p->broken) return;
+    if (kafka_outcome_breaks(err, words)) p->broke = p->host->ticks(p->host);
+    if (err != RD_KAFKA_RESP_ERR__FATAL) kafka_meta_trouble(p->meta, err, words);
+    if (err != RD_KAFKA_RESP_ERR__FATAL || p->turn != TURN_NONE) return;
     p->host->log(p->host, WSBUS_LOG_ERROR, "the producer failed and is made anew: %s", words);
-    p->broken = true;
-    p->host->timer_set(p->soon, 0);
+    turn_begin(p, 0);
 }
 
 static const struct kafka_handle_ops handle_ops = {.message = on_report, .error = on_error};
@@ -354,34 +353,77 @@ static void drop_handle(struct kafka_publish *p)
     kafka_handle_free(p->handle);
     p->handle = NULL;
     p->generation++;
-    p->broken = false;
+    p->broke = 0;
     while ((n = map_next(&p->topics, &walk))) {
         struct pub_topic *t = CONTAINER_OF(n, struct pub_topic, node);
         if (t->topic) rd_kafka_topic_destroy(t->topic);
         t->topic = NULL;
         if (t->state == TOPIC_READY) t->state = TOPIC_NEW;
     }
-    for (struct list *z = list_pop(&p->zombies); z; z = list_pop(&p->zombies))
-        pending_free(LIST_ITEM(z, struct pending, node));
     struct list gone;
     list_init(&gone);
     list_move(&gone, &p->given);
     for (struct list *m = list_pop(&gone); m; m = list_pop(&gone))
-        settle(LIST_ITEM(m, struct pending, node), &lost, NULL, true);
+        settle(LIST_ITEM(m, struct pending, node), &lost, NULL);
 }
 
-/* 0, or -1: the message is answered. */
-static int need_handle(struct kafka_publish *p, uint64_t token)
+/* 0, or -1 with one sentence in `err`. */
+static int need_handle(struct kafka_publish *p, char *err, size_t err_size)
 {
-    char err[512];
     if (p->handle) return 0;
     const struct kafka_handle_spec spec = {p->host, p->config,   KAFKA_PRODUCER,
                                            p->crew, &handle_ops, p};
-    p->handle = kafka_handle_new(&spec, err, sizeof(err));
-    if (p->handle) return 0;
-    struct wsbus_answer a = {WSBUS_UNAVAILABLE, err};
-    p->host->published(p->host, token, &a, NULL, 0);
-    return -1;
+    p->handle = kafka_handle_new(&spec, err, err_size);
+    return p->handle ? 0 : -1;
+}
+
+/* What waits is asked for at the next producer. */
+static void ask_anew(struct kafka_publish *p)
+{
+    char err[512];
+    struct wsbus_answer none = {WSBUS_UNAVAILABLE, err};
+    struct map_walk walk = {0};
+    struct map_node *n;
+    while ((n = map_next(&p->topics, &walk))) {
+        struct pub_topic *t = CONTAINER_OF(n, struct pub_topic, node);
+        if (list_empty(&t->waiting)) continue;
+        if (need_handle(p, err, sizeof(err)) < 0)
+            refuse_waiting(t, &none);
+        else if (t->state != TOPIC_ASKED)
+            topic_ask(t);
+    }
+}
+
+static void turn_end(struct kafka_publish *p)
+{
+    drop_handle(p);
+    p->turn = TURN_NONE;
+    if (p->overdue)
+        p->host->timer_set(p->end, 0);
+    else
+        ask_anew(p);
+}
+
+static void on_soon(void *arg)
+{
+    struct kafka_publish *p = arg;
+    static const int what =
+        RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT | RD_KAFKA_PURGE_F_NON_BLOCKING;
+    if (p->turn == TURN_WAITING && !list_empty(&p->given)) {
+        p->turn = TURN_PURGED;
+        rd_kafka_purge(kafka_handle_rk(p->handle), what);
+        p->host->timer_set(p->soon, PURGE_MS);
+    } else if (p->turn == TURN_WAITING || p->turn == TURN_PURGED) {
+        turn_end(p);
+    }
+}
+
+/* After a message was answered. */
+static void turn_look(struct kafka_publish *p)
+{
+    bool turning = p->turn == TURN_WAITING || p->turn == TURN_PURGED;
+    if (turning && list_empty(&p->given)) p->host->timer_set(p->soon, 0);
+    if (p->draining && p->count == 0) p->host->timer_set(p->end, 0);
 }
 
 /* ---- time ---------------------------------------------------------------------------------- */
@@ -391,27 +433,22 @@ static uint64_t due_of(const struct list *l)
     return list_empty(l) ? UINT64_MAX : CONTAINER_OF(l->next, const struct pending, node)->due;
 }
 
-static void settle_due(struct list *l, uint64_t now, const struct wsbus_answer *a)
-{
-    while (due_of(l) <= now)
-        settle(LIST_ITEM(l->next, struct pending, node), a, NULL, false);
-}
-
-/* What waits for its topic is answered after publish_timeout; for what librdkafka has, that is its own
- * task, and this only the last resort. */
+/* What waits for its topic, or for the next producer, is answered after publish_timeout; for what
+ * librdkafka has, the producer is given up then. */
 static void on_tick(void *arg)
 {
     static const struct wsbus_answer late = {WSBUS_UNAVAILABLE, "no broker answered in time"};
-    static const struct wsbus_answer silent = {WSBUS_OUTCOME_UNKNOWN, "no broker answered in time"};
     struct kafka_publish *p = arg;
     uint64_t now = p->host->ticks(p->host);
-    settle_due(&p->waiting, now, &late);
-    settle_due(&p->given, now, &silent);
-    uint64_t waiting = due_of(&p->waiting), given = due_of(&p->given);
+    while (due_of(&p->waiting) <= now)
+        settle(LIST_ITEM(p->waiting.next, struct pending, node), &late, NULL);
+    if (due_of(&p->given) <= now) turn_begin(p, ANSWER_MS);
+    uint64_t waiting = due_of(&p->waiting);
+    uint64_t given = p->turn == TURN_NONE ? due_of(&p->given) : UINT64_MAX;
     uint64_t due = waiting < given ? waiting : given;
     p->ticking = due != UINT64_MAX;
     if (p->ticking) p->host->timer_set(p->tick, due - now);
-    drain_look(p);
+    turn_look(p);
 }
 
 /* ---- publish ------------------------------------------------------------------------------- */
@@ -449,24 +486,29 @@ static void wait_for_topic(struct pending *m, const struct wsbus_publish *from)
     };
     m->copy = wsbus_message_new(&lent);
     list_append(&t->waiting, &m->of_topic);
-    if (t->state != TOPIC_ASKED) topic_ask(t);
+    if (t->state != TOPIC_ASKED && t->publish->turn == TURN_NONE) topic_ask(t);
 }
 
 void kafka_publish_send(struct kafka_publish *p, uint64_t token, const struct wsbus_publish *from)
 {
     static const struct wsbus_answer full = {WSBUS_BUSY, "too many messages wait for the brokers"};
     static const struct wsbus_answer closing = {WSBUS_UNAVAILABLE, "the bridge is stopping"};
+    char err[512];
+    const struct wsbus_answer none = {WSBUS_UNAVAILABLE, err};
     size_t size = OVERHEAD + from->key_len + from->payload_len;
     for (uint32_t i = 0; i < from->header_count; i++)
         size += 64 + from->headers[i].name_len + from->headers[i].value_len;
-    if (p->drain != DRAIN_NOT || p->bytes + size > p->config->queue_bytes) {
-        p->host->published(p->host, token, p->drain != DRAIN_NOT ? &closing : &full, NULL, 0);
+    if (p->draining || p->bytes + size > p->config->queue_bytes) {
+        p->host->published(p->host, token, p->draining ? &closing : &full, NULL, 0);
         return;
     }
-    if (need_handle(p, token) < 0) return;
+    if (need_handle(p, err, sizeof(err)) < 0) {
+        p->host->published(p->host, token, &none, NULL, 0);
+        return;
+    }
     struct pub_topic *t = topic_for(p, span_of(from->topic.name, from->topic.name_len));
     struct pending *m = pending_new(t, token, from, size);
-    if (t->state == TOPIC_READY && m->partition < t->count)
+    if (t->state == TOPIC_READY && m->partition < t->count && p->turn == TURN_NONE)
         give(m, from);
     else
         wait_for_topic(m, from);
@@ -479,66 +521,53 @@ size_t kafka_publish_pending(const struct kafka_publish *p)
 
 /* ---- the end ------------------------------------------------------------------------------- */
 
-static void drain_finish(struct kafka_publish *p)
+/* A drain ends when nothing is left. What is left when its time is over takes a turn at once, or the
+ * one that is under way. */
+static void on_end(void *arg)
 {
     static const struct wsbus_answer closing = {WSBUS_UNAVAILABLE, "the bridge is stopping"};
-    p->drain = DRAIN_DONE;
-    for (struct list *m = list_pop(&p->waiting); m; m = list_pop(&p->waiting))
-        settle(LIST_ITEM(m, struct pending, node), &closing, NULL, true);
-    drop_handle(p);
-    p->host->timer_stop(p->tick);
-    p->done(p->done_arg);
-}
-
-/* Outside of whatever found out that it is time. */
-static void on_soon(void *arg)
-{
     struct kafka_publish *p = arg;
-    static const int what =
-        RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT | RD_KAFKA_PURGE_F_NON_BLOCKING;
-    if (p->broken && p->drain == DRAIN_NOT) {
-        drop_handle(p);
+    if (p->turn == TURN_CLOSED) return;
+    while (!list_empty(&p->waiting))
+        settle(LIST_ITEM(p->waiting.next, struct pending, node), &closing, NULL);
+    if (p->count > 0) {
+        p->overdue = true;
+        turn_begin(p, 0);
+        if (p->turn == TURN_WAITING) p->host->timer_set(p->soon, 0);
         return;
     }
-    if (p->drain == DRAIN_DONE) return;
-    if (p->count == 0 || p->drain == DRAIN_PURGED || !p->handle) {
-        drain_finish(p);
-        return;
-    }
-    p->drain = DRAIN_PURGED;
-    rd_kafka_purge(kafka_handle_rk(p->handle), what);
-    p->host->timer_set(p->soon, PURGE_MS);
-}
-
-static void drain_look(struct kafka_publish *p)
-{
-    if ((p->drain == DRAIN_WAITING || p->drain == DRAIN_PURGED) && p->count == 0)
-        p->host->timer_set(p->soon, 0);
+    drop_handle(p);
+    p->turn = TURN_CLOSED;
+    p->host->timer_stop(p->tick);
+    p->host->timer_stop(p->soon);
+    p->done(p->done_arg);
 }
 
 void kafka_publish_drain(struct kafka_publish *p, uint64_t deadline_ms, void (*done)(void *arg),
                          void *arg)
 {
-    p->drain = DRAIN_WAITING;
+    p->draining = true;
     p->done = done;
     p->done_arg = arg;
-    p->host->timer_set(p->soon, deadline_ms > PURGE_MS ? deadline_ms - PURGE_MS : 0);
-    drain_look(p);
+    p->host->timer_set(p->end, deadline_ms > PURGE_MS ? deadline_ms - PURGE_MS : 0);
+    turn_look(p);
 }
 
 struct kafka_publish *kafka_publish_new(const struct wsbus_host *host,
-                                        const struct kafka_config *config, struct kafka_crew *crew)
+                                        const struct kafka_config *config, struct kafka_crew *crew,
+                                        struct kafka_meta *meta)
 {
     struct kafka_publish *p = mem_zero(sizeof(*p));
     p->host = host;
     p->config = config;
     p->crew = crew;
+    p->meta = meta;
     map_init(&p->topics);
     list_init(&p->waiting);
     list_init(&p->given);
-    list_init(&p->zombies);
     p->tick = host->timer(host, on_tick, p);
     p->soon = host->timer(host, on_soon, p);
+    p->end = host->timer(host, on_end, p);
     return p;
 }
 
@@ -555,6 +584,7 @@ void kafka_publish_free(struct kafka_publish *p)
     }
     p->host->timer_free(p->tick);
     p->host->timer_free(p->soon);
+    p->host->timer_free(p->end);
     map_done(&p->topics);
     free(p);
 }

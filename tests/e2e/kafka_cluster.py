@@ -53,7 +53,7 @@ class KafkaCluster(Kafka):
 
     def seen(self) -> ClusterMetadata | None:
         try:
-            return self.admin.list_topics(timeout=0.5)
+            return self.admin.list_topics(timeout=2)
         except KafkaException:
             return None
 
@@ -71,7 +71,7 @@ class KafkaCluster(Kafka):
 
     def leaders(self, topic: str) -> list[int]:
         """Of each partition; -1: none."""
-        seen = self.admin.list_topics(topic, timeout=1).topics[topic]
+        seen = self.admin.list_topics(topic, timeout=5).topics[topic]
         if seen.error:
             raise KafkaException(seen.error)
         return [seen.partitions[p].leader for p in sorted(seen.partitions)]
@@ -85,4 +85,4 @@ class KafkaCluster(Kafka):
             except KafkaException:
                 return False
 
-        self.wait(others, 60)
+        self.wait(others, 120)

@@ -136,7 +136,7 @@ static void sets_what_exactness_rests_on(void **state)
     expect(conf, "enable.idempotence", "true");
     expect(conf, "allow.auto.create.topics", "false");
     expect(conf, "partitioner", "murmur2_random");
-    expect(conf, "message.timeout.ms", "10000");
+    expect(conf, "message.timeout.ms", "70000");
     expect(conf, "queue.buffering.max.kbytes", "16384");
     rd_kafka_conf_destroy(conf);
     kafka_config_free(c);
