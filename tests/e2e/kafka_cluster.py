@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from confluent_kafka import KafkaException
-from confluent_kafka.admin import ClusterMetadata
+from confluent_kafka.admin import AdminClient, ClusterMetadata
 
 from kafka_server import START, Kafka, KafkaServer
 
@@ -68,6 +68,19 @@ class KafkaCluster(Kafka):
             for topic in seen.topics.values()
             for p in topic.partitions.values()
         )
+
+    def has(self, topic: str, partitions: int) -> bool:
+        """Each broker that runs says so: a new client asks the only one whose address it was given."""
+        for broker in self.brokers.values():
+            if not broker.process:
+                continue
+            try:
+                seen = AdminClient(broker.base).list_topics(topic, timeout=5).topics[topic]
+            except KafkaException:
+                return False
+            if not self.complete(seen, partitions):
+                return False
+        return True
 
     def leaders(self, topic: str) -> list[int]:
         """Of each partition; -1: none."""

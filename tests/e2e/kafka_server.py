@@ -109,7 +109,9 @@ class Kafka:
             time.sleep(0.01)
 
     def has(self, topic: str, partitions: int) -> bool:
-        seen = self.admin.list_topics(topic, timeout=ANSWER).topics[topic]
+        return self.complete(self.admin.list_topics(topic, timeout=ANSWER).topics[topic], partitions)
+
+    def complete(self, seen: Any, partitions: int) -> bool:
         return (
             seen.error is None
             and len(seen.partitions) == partitions

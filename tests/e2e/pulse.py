@@ -11,8 +11,10 @@ from typing import Any
 from client import Client
 from server import PATIENCE, WORKERS, Server
 
-# One answer may take so long on a machine that is busy; what blocks takes seconds.
-PROMPT = 3.0
+# 99 of 100 answers take at most so long on a machine that is very busy, the last one PATIENT; what
+# blocks takes seconds, and again and again.
+PROMPT = 1.0
+PATIENT = 8.0
 PAUSE = 0.02
 CLIENTS = 4  # so that it is likely that all workers have one
 
@@ -73,7 +75,9 @@ class Pulse:
 
     def check(self) -> None:
         assert not self.trouble, self.trouble
-        assert self.took and max(self.took) < PROMPT * PATIENCE, f"{max(self.took):.3f} s"
+        took = sorted(self.took)
+        assert took[len(took) * 99 // 100] < PROMPT * PATIENCE, self.figures()
+        assert took[-1] < PATIENT * PATIENCE, self.figures()
 
     def figures(self) -> str:
         took = sorted(self.took)
