@@ -157,7 +157,8 @@ def test_compression(
 
     page = connect(bridge)
     page.subscribe(made)
-    producer = Producer({**kafka.base, "compression.type": codec, "linger.ms": 50})
+    options = {"compression.type": codec, "linger.ms": 50, "enable.idempotence": True}
+    producer = Producer({**kafka.base, **options})
     for i in range(200):
         producer.produce(made, json.dumps({"n": i, "text": "a" * 200}).encode())
     assert producer.flush(20) == 0

@@ -359,7 +359,8 @@ def self_replay(page: Client, topic: str) -> list[Frame]:
 @pytest.mark.parametrize("codec", ["gzip", "snappy", "lz4", "zstd"])
 def test_compression(page: Client, kafka: KafkaServer, topic: str, codec: str) -> None:
     kafka.create(topic)
-    producer = Producer({**kafka.base, "compression.type": codec, "linger.ms": 50})
+    options = {"compression.type": codec, "linger.ms": 50, "enable.idempotence": True}
+    producer = Producer({**kafka.base, **options})
     for n in range(300):
         producer.produce(topic, str(n).encode() + b" " * 100)
     assert producer.flush(ANSWER) == 0
