@@ -33,7 +33,7 @@ PARTITIONS = {"p0": 1, "p1": 3, "p2": 6, "k0": 4, "k1": 2, "k2": 12, "c0": 2, "d
 GROWS = {"p2": 9}
 COMPACTED = "c0"
 SHORTENED = "d0"
-KEPT = 100  # messages of each partition of it, about
+KEPT = 30  # messages of each partition of it, about
 COMPACTION = {
     "cleanup.policy": "compact",
     "segment.ms": "300",
@@ -41,6 +41,8 @@ COMPACTION = {
     "max.compaction.lag.ms": "300",
     "delete.retention.ms": "100000",
 }
+# Deliveries, with which compaction and retention must have had something to do.
+ENOUGH = 100_000
 # Codec, and whether it writes in transactions.
 WRITERS = [
     ("none", False),
@@ -324,9 +326,9 @@ def tell(plan: KafkaPlan, written: Written, oldest: Cursor, base: dict[str, Any]
             )
             for place, entry in sorted(mine.items())
         ]
-        if topic == COMPACTED:
+        if topic == COMPACTED and plan.deliveries >= ENOUGH:
             assert len(there) < len(mine), "nothing was compacted"
-    assert oldest, "nothing was deleted"
+    assert oldest or plan.deliveries < ENOUGH, "nothing was deleted"
     return Truth(topics, {SHORTENED: oldest})
 
 
