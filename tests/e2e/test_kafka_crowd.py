@@ -44,11 +44,19 @@ def filled(kafka: KafkaServer, topic: str, request: pytest.FixtureRequest) -> tu
 
 def fill(kafka: KafkaServer, topic: str, partitions: int, count: int = TOTAL, first: int = 0) -> None:
     """Number n in partition n % partitions, at offset n // partitions."""
+    failed: list[Any] = []
+
+    def delivered(error: Any, message: Any) -> None:
+        if error:
+            failed.append((error, message.partition()))
+
     for n in range(first, first + count):
         value = f"{n}{'x' * 150}".encode()
-        kafka.producer.produce(topic, value, f"k{n % 10}".encode(), partition=n % partitions)
+        kafka.producer.produce(
+            topic, value, f"k{n % 10}", partition=n % partitions, on_delivery=delivered
+        )
         kafka.producer.poll(0)
-    assert kafka.producer.flush(ANSWER) == 0
+    assert kafka.producer.flush(ANSWER) == 0 and not failed, failed
 
 
 def numbers(frames: list[Frame]) -> list[int]:
