@@ -130,6 +130,7 @@ static int make_workers(struct program *p, unsigned count, char *err, size_t err
             .admission = &p->admission,
             .addresses = p->addresses,
             .trust = p->trust,
+            .tls = p->tls,
             .root = p->root,
             .listeners = p->listeners + i * p->config.listen_count,
             .listener_count = p->config.listen_count,

@@ -11,6 +11,10 @@
             "Answers over HTTP, by status "           \
             "(101 is a handshake)"                    \
     }
+#define TLS(label)                                                                       \
+    {                                                                                    \
+        "tls_handshakes_total", "outcome=\"" label "\"", "Handshakes of TLS, by outcome" \
+    }
 #define GAP(label)                                                                \
     {                                                                             \
         "gaps_total", "reason=\"" label "\"", "Gap frames for clients, by reason" \
@@ -25,6 +29,9 @@ const struct counter_row counter_rows[COUNTER_COUNT] = {
     [COUNTER_HTTP_4XX] = HTTP("4xx"),
     [COUNTER_HTTP_5XX] = HTTP("5xx"),
     [COUNTER_HANDSHAKES] = {"handshakes_total", NULL, "Connections that became a WebSocket"},
+    [COUNTER_TLS_WHOLE] = TLS("whole"),
+    [COUNTER_TLS_RESUMED] = TLS("resumed"),
+    [COUNTER_TLS_FAILED] = TLS("failed"),
     [COUNTER_SESSIONS] = {"sessions", NULL, "Open WebSockets"},
     [COUNTER_SUBSCRIPTIONS] = {"subscriptions", NULL, "Subscriptions of clients"},
     [COUNTER_FRAMES_IN] = {"frames_in_total", NULL, "WebSocket messages of clients"},

@@ -20,6 +20,9 @@ enum counter {
     COUNTER_HTTP_4XX,
     COUNTER_HTTP_5XX,
     COUNTER_HANDSHAKES, /* that became a WebSocket */
+    COUNTER_TLS_WHOLE,
+    COUNTER_TLS_RESUMED,
+    COUNTER_TLS_FAILED,
     /* session */
     COUNTER_SESSIONS,      /* gauge */
     COUNTER_SUBSCRIPTIONS, /* gauge */

@@ -15,6 +15,7 @@
 #include "hub/hub.h"
 #include "session/session.h"
 
+struct tls;
 struct uv_loop_s;
 
 struct edge {
@@ -27,7 +28,7 @@ struct edge {
     struct hub *hub;
     struct scraper *scraper; /* NULL: this worker has no admin listener */
     int root;                /* the folder web.root, one for all workers; -1: none */
-    bool tls;                /* a listener speaks it */
+    struct tls *tls;         /* likewise; NULL: no listener speaks it */
     struct session_worker *sessions;
     struct timers wheel;
     struct list conns;          /* struct conn */

@@ -6,6 +6,8 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "edge/tls.h"
+
 #ifndef WSBUS_VERSION
 #define WSBUS_VERSION "dev"
 #endif
@@ -100,6 +102,10 @@ static void write_process(struct buf *out, const struct metrics_view *v)
     gauge(out, "connections", "Open connections, WebSockets or not",
           atomic_load(&e->admission->open));
     gauge(out, "connections_limit", "Connections that the process takes", e->admission->limit);
+    if (e->tls)
+        gauge(out, "tls_certificate_expiry_timestamp_seconds",
+              "When the first of the certificates ends, since the Unix epoch",
+              (uint64_t)tls_first_end(e->tls));
     gauge(out, "draining", "1 while the process is going down",
           atomic_load(&e->admission->draining) ? 1 : 0);
 }

@@ -6,12 +6,14 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "edge/tls_front.h"
 #include "edge/tls_keys.h"
 #include "edge/tls_set.h"
 
+#define DAY_S (24 * 3600)
 #define SOON_DAYS 14 /* a certificate that ends before is warned of */
 
 /* By what it is told whether a file has changed. */
@@ -74,9 +76,16 @@ static bool look(struct tls_site *site)
 
 /* ---- sites ---------------------------------------------------------------------------------- */
 
+/* Whole days, rounded down: below 0 it has ended. */
+static int64_t days_left(const struct tls_set *set)
+{
+    int64_t left = tls_set_end(set) - clock_wall() / 1000;
+    return left / DAY_S - (left < 0);
+}
+
 static void warn_of_end(const struct tls_site *site, const struct tls_set *set)
 {
-    int64_t days = tls_set_days(set);
+    int64_t days = days_left(set);
     if (days < 0)
         log_warn(log_event("tls_certificate_expired"), log_s("address", site->listen->text),
                  log_i("days_ago", -days - 1));
@@ -128,7 +137,7 @@ static void reload_site(struct tls_site *site)
     pthread_mutex_unlock(&site->lock);
     tls_set_unref(old);
     log_info(log_event("tls_reloaded"), log_s("address", site->listen->text),
-             log_i("certificates", site->listen->tls_count), log_i("days", tls_set_days(fresh)));
+             log_i("certificates", site->listen->tls_count), log_i("days", days_left(fresh)));
     warn_of_end(site, fresh);
 }
 
@@ -196,6 +205,18 @@ void tls_reload(struct tls *t, bool changed_only)
         if (changed || !changed_only) reload_site(site);
     }
     pthread_mutex_unlock(&t->reloading);
+}
+
+int64_t tls_first_end(struct tls *t)
+{
+    int64_t first = INT64_MAX;
+    for (size_t i = 0; i < t->count; i++) {
+        if (!t->sites[i].listen) continue;
+        struct tls_set *set = tls_site_set(&t->sites[i]);
+        if (tls_set_end(set) < first) first = tls_set_end(set);
+        tls_set_unref(set);
+    }
+    return first;
 }
 
 struct tls_site *tls_site(struct tls *t, size_t i)

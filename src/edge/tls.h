@@ -14,6 +14,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "config/config.h"
 
@@ -30,6 +31,9 @@ void tls_close(struct tls *t); /* NULL is fine */
 /* Reads the files again. With `changed_only` a site whose files are as they were at the last try is
  * passed over. Logs what it did. */
 void tls_reload(struct tls *t, bool changed_only);
+
+/* When the first certificate of all ends: seconds since the Unix epoch. */
+int64_t tls_first_end(struct tls *t);
 
 /* Of the configuration's listener `i`; NULL: it speaks plain text. `t` may be NULL. */
 struct tls_site *tls_site(struct tls *t, size_t i);

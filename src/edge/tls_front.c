@@ -67,12 +67,18 @@ static void tell(const struct tls_arrival *a, const char *words)
 static void on_info(const SSL *ssl, int where, int result)
 {
     const struct tls_arrival *a = arrival_of(ssl);
-    if (where != SSL_CB_ACCEPT_EXIT || result > 0 || !a) return;
+    if (where != SSL_CB_ACCEPT_EXIT || !a) return;
+    if (result > 0) {
+        bool resumed = SSL_session_reused(ssl);
+        counter_add(a->counters, resumed ? COUNTER_TLS_RESUMED : COUNTER_TLS_WHOLE, 1);
+        return;
+    }
     unsigned long error = ERR_peek_error();
     int why = ERR_GET_REASON(error);
     /* Without an error it only waits. Whoever connects and goes again, as probes do, is no news. */
     if (error == 0 || why == SSL_R_UNEXPECTED_EOF_WHILE_READING) return;
     if (why == SSL_R_HTTP_REQUEST) answer_plain(ssl);
+    counter_add(a->counters, COUNTER_TLS_FAILED, 1);
     tell(a, words_of(ssl, error));
 }
 

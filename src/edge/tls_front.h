@@ -10,6 +10,7 @@
 
 #include <stdint.h>
 
+#include "base/counters.h"
 #include "edge/tls.h"
 
 struct ssl_ctx_st; /* OpenSSL's SSL_CTX */
@@ -25,7 +26,8 @@ struct tls_front {
 struct tls_arrival {
     struct tls_site *site; /* NULL: plain text, and nothing of this is used */
     struct tls_front *front;
-    const char *peer; /* for the log */
+    struct counters *counters; /* of the worker */
+    const char *peer;          /* for the log */
 };
 
 /* Once in the process, before the first context. 0 or -1. */

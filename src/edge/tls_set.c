@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <time.h>
 
 #include <openssl/err.h>
 #include <openssl/evp.h>
@@ -35,7 +36,7 @@ struct pair {
 struct tls_set {
     atomic_uint refs;
     size_t count;
-    int64_t days;
+    int64_t end;
     struct pair pairs[];
 };
 
@@ -205,11 +206,11 @@ static bool set_up(SSL_CTX *ctx, const struct config_listen *l, unsigned site, c
     return true;
 }
 
-static int64_t days_left(const X509 *cert)
+static int64_t end_of(const X509 *cert)
 {
-    int days = 0, seconds = 0;
-    if (ASN1_TIME_diff(&days, &seconds, NULL, X509_get0_notAfter(cert)) != 1) return 0;
-    return days > 0 || seconds > 0 ? days : days - 1;
+    struct tm end;
+    if (ASN1_TIME_to_tm(X509_get0_notAfter(cert), &end) != 1) return 0;
+    return timegm(&end);
 }
 
 static bool add_pair(struct tls_set *s, const struct config_listen *l, unsigned site,
@@ -223,8 +224,8 @@ static bool add_pair(struct tls_set *s, const struct config_listen *l, unsigned 
     if (tls_set_rules(p->ctx) < 0) return refuse(o, "OpenSSL lacks what is needed for", t->cert);
     if (!load_pair(p->ctx, t, o) || !set_up(p->ctx, l, site, o)) return false;
     X509 *cert = SSL_CTX_get0_certificate(p->ctx);
-    int64_t days = days_left(cert);
-    if (s->count == 1 || days < s->days) s->days = days;
+    int64_t end = end_of(cert);
+    if (s->count == 1 || end < s->end) s->end = end;
     for (size_t i = 0; i < t->names.count; i++)
         add_name(p, span_str(t->names.list[i]));
     if (!t->names.list) add_certified(p, cert);
@@ -275,7 +276,7 @@ SSL_CTX *tls_set_find(const struct tls_set *s, struct span name)
     return s->pairs[0].ctx;
 }
 
-int64_t tls_set_days(const struct tls_set *s)
+int64_t tls_set_end(const struct tls_set *s)
 {
-    return s->days;
+    return s->end;
 }

@@ -30,7 +30,7 @@ struct tls_set *tls_set_ref(struct tls_set *s);
  * it, or else the first of all. "*" stands for one label. */
 SSL_CTX *tls_set_find(const struct tls_set *s, struct span name);
 
-/* In how many days the first of them ends; below 0: it has ended. */
-int64_t tls_set_days(const struct tls_set *s);
+/* When the first of them ends: seconds since the Unix epoch. */
+int64_t tls_set_end(const struct tls_set *s);
 
 #endif

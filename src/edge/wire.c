@@ -160,6 +160,7 @@ void wire_adopt(struct wire *w, const struct arrival *a)
     };
     w->adopted = false;
     c->tls.front = &w->front;
+    c->tls.counters = session_worker_counters(w->edge->sessions);
     tls_front_announce(tls ? &c->tls : NULL);
     struct lws *wsi = lws_adopt_descriptor_vhost_via_info(&desc);
     tls_front_announce(NULL);

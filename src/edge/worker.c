@@ -198,8 +198,7 @@ static void open_edge(struct worker *w, const struct worker_spec *spec)
     w->edge.addresses = spec->addresses;
     w->edge.trust = spec->trust;
     w->edge.root = spec->root;
-    for (size_t i = 0; i < spec->listener_count; i++)
-        w->edge.tls |= spec->listeners[i].tls != NULL;
+    w->edge.tls = spec->tls;
     list_init(&w->edge.conns);
     timers_init(&w->edge.wheel, clock_ticks());
     timer_init(&w->last, on_last);

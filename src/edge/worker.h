@@ -26,9 +26,10 @@ struct worker_spec {
     const struct config *config;
     const struct route_table *routes;
     const struct access *access;
-    struct admission *admission; /* one for all workers, likewise the next three */
+    struct admission *admission; /* one for all workers, likewise the next four */
     struct addresses *addresses;
     const struct trust *trust;
+    struct tls *tls;                  /* NULL: no listener speaks it */
     int root;                         /* the folder web.root; -1: none */
     const struct listener *listeners; /* this worker's share, already listening */
     size_t listener_count;

@@ -121,6 +121,7 @@ struct rig {
     struct tls *all;
     SSL_CTX *workers[2]; /* as libwebsockets makes them */
     struct tls_front fronts[2];
+    struct counters counters;
     struct tls_arrival arrival;
     SSL_CTX *client;
     char err[512];
@@ -180,7 +181,8 @@ static SSL *end(SSL_CTX *ctx)
 static struct talk talk_at(struct rig *r, unsigned worker, const char *name, SSL_SESSION *session)
 {
     struct talk t = {.client = end(r->client)};
-    r->arrival = (struct tls_arrival){tls_site(r->all, 0), &r->fronts[worker], "peer"};
+    r->arrival =
+        (struct tls_arrival){tls_site(r->all, 0), &r->fronts[worker], &r->counters, "peer"};
     tls_front_announce(&r->arrival);
     t.server = end(r->workers[worker]);
     tls_front_announce(NULL);
@@ -327,7 +329,7 @@ static void test_alpn(void **state)
 static void resume(int version)
 {
     struct rig r;
-    clock_freeze(1000, 0);
+    clock_freeze(1000, clock_wall());
     rig_open(&r);
     rig_start(&r);
     SSL_CTX_set_max_proto_version(r.client, version);
@@ -350,6 +352,8 @@ static void resume(int version)
     assert_true(t.done);
     assert_false(SSL_session_reused(t.server));
     talk_end(&t);
+    assert_int_equal(counter_get(&r.counters, COUNTER_TLS_WHOLE), 2);
+    assert_int_equal(counter_get(&r.counters, COUNTER_TLS_RESUMED), 3);
     SSL_SESSION_free(session);
     rig_close(&r);
     clock_thaw();
@@ -498,7 +502,7 @@ static void test_refusals(void **state)
     char err[512] = "";
     struct tls_set *set = tls_set_load(&l, 0, err, sizeof err);
     assert_non_null(set); /* it is told, but whoever wants to serve with it may */
-    assert_true(tls_set_days(set) < 0);
+    assert_true(tls_set_end(set) < clock_wall() / 1000);
     tls_set_unref(set);
 
     struct config config = {.listen = &l, .listen_count = 1};
@@ -535,7 +539,7 @@ static void test_garbage(void **state)
         for (int kind = 0; kind < 3; kind++) {
             memcpy(bent, hello, (size_t)n);
             bent[i] = (unsigned char)(kind == 0 ? 0xff : kind == 1 ? 0 : bent[i] ^ 1);
-            r.arrival = (struct tls_arrival){tls_site(r.all, 0), &r.fronts[0], "peer"};
+            r.arrival = (struct tls_arrival){tls_site(r.all, 0), &r.fronts[0], &r.counters, "peer"};
             tls_front_announce(&r.arrival);
             SSL *server = end(r.workers[0]);
             tls_front_announce(NULL);
@@ -547,6 +551,7 @@ static void test_garbage(void **state)
     }
     /* One line in ten seconds, whatever comes. */
     assert_true(r.fronts[0].untold > 100);
+    assert_int_equal(counter_get(&r.counters, COUNTER_TLS_FAILED), r.fronts[0].untold + 1);
     rig_close(&r);
 }
 
