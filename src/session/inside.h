@@ -62,7 +62,11 @@ struct session_worker {
                                   no mail is dealt with before they were. Its inbox fills, and the
                                   buses go on without this worker until it has drained */
 
-    struct laggards laggards; /* only with a memory ceiling */
+    struct laggards laggards;            /* only with a memory ceiling */
+    uint32_t round;                      /* of dealing with mail */
+    struct inbox_item *late, **late_end; /* dealt with, but for those who are choked; empty
+                                              outside of a round */
+
     struct list sessions;
     uint64_t count;
     struct list ending; /* sessions to look at when the turn ends */
@@ -90,11 +94,12 @@ struct session {
     struct transport *t; /* NULL: gone */
     struct flush_node flush;
     struct outq out;
-    uint8_t state;     /* enum session_state */
-    bool history_open; /* a history request is at its bus */
-    uint16_t code;     /* enum close_code, from CLOSING on */
-    uint32_t below;    /* bytes that the transport had not sent when it choked */
-    uint64_t behind;   /* ticks of the first choke since the queue was empty; 0: none */
+    uint8_t state;      /* enum session_state */
+    bool history_open;  /* a history request is at its bus */
+    uint16_t code;      /* enum close_code, from CLOSING on */
+    uint32_t choked_in; /* the worker's round in which it choked */
+    uint32_t below;     /* bytes that the transport had not sent when it choked */
+    uint64_t behind;    /* ticks of the first choke since the queue was empty; 0: none */
     struct laggard laggard;
     uint32_t pulling;    /* chunks that were asked for */
     uint32_t subscribed; /* subscriptions, without those that are leaving */
@@ -156,8 +161,11 @@ void session_cut(struct session *s, enum close_code code);
 /* ---- commands.c, answers.c ------------------------------------------------------------------- */
 
 void session_command(struct session *s, struct span text);
-void session_request(struct session *s, const struct request *r);       /* a frame that was read */
-void session_answer(struct session_worker *w, struct inbox_item *item); /* frees the item */
+void session_request(struct session *s, const struct request *r); /* a frame that was read */
+/* Frees the item. False, with a message: it is not done yet, for sessions whose transports are
+ * choked; session_answer_late() does the rest, before any other mail than messages. */
+bool session_answer(struct session_worker *w, struct inbox_item *item);
+void session_answer_late(struct session_worker *w, struct inbox_item *item);
 
 /* ---- raw.c: for sessions with `raw` ----------------------------------------------------------- */
 

@@ -6,6 +6,9 @@
 #include "protocol/cursor.h"
 #include "protocol/message.h"
 
+#define BATCH 64u /* from so many messages on, */
+#define SHARE 16u /* this part of the queue is made free at once: it is cheaper than one by one */
+
 static struct lane *lane_find(struct session_worker *w, uint32_t number)
 {
     struct map_node *n = map_find(&w->lanes, hash_u64(number));
@@ -77,12 +80,10 @@ void lane_see(struct lane *l, const struct frame *f)
     if (cursor.p) lane_serve(l, cursor);
 }
 
-static void lose(struct lane *l, const struct frame *f)
+static void lose_place(struct lane *l, const struct frame *f)
 {
     struct wsbus_pos pos, before;
 
-    l->lost++;
-    counter_add(&l->sub->session->w->counters, COUNTER_DROPPED_SLOW, 1);
     if (!place_of(l, f, &pos)) return;
     if (!cursor_get(l->after, pos.partition)) {
         before = pos_before(pos);
@@ -93,29 +94,66 @@ static void lose(struct lane *l, const struct frame *f)
 
 /* ---- losing ---------------------------------------------------------------------------------- */
 
-static void drop(struct session *s, struct outq_place p, const struct outq_entry *e)
+static void lose(struct lane *l)
 {
-    struct lane *l = lane_find(s->w, outq_lane(e->tag));
-    struct slip *slip = outq_drop(&s->out, p);
+    l->lost++;
+    counter_add(&l->sub->session->w->counters, COUNTER_DROPPED_SLOW, 1);
+}
 
+/* Of many that go in a row only the first and the last place of their lane are read. */
+struct batch {
+    struct lane *lane;
+    struct slip *last; /* its place has not been read */
+};
+
+static void batch_read(struct batch *b)
+{
+    if (!b->last) return;
+    lose_place(b->lane, b->last->frame);
+    slip_unref(b->last);
+    b->last = NULL;
+}
+
+static void drop(struct session *s, struct batch *b, struct outq_place p,
+                 const struct outq_entry *e)
+{
+    struct lane *l = b->lane;
+    struct slip *slip;
+
+    if (!l || l->number != outq_lane(e->tag)) {
+        batch_read(b);
+        l = b->lane = lane_find(s->w, outq_lane(e->tag));
+    }
+    slip = outq_drop(&s->out, p);
     if (l->marked) outq_erase(&s->out, l->mark);
     l->marked = true;
     l->mark = p;
-    lose(l, slip->frame);
-    slip_unref(slip);
+    lose(l);
+    if (!l->after || l->many) {
+        lose_place(l, slip->frame);
+        slip_unref(slip);
+        return;
+    }
+    if (b->last) slip_unref(b->last);
+    b->last = slip;
 }
 
 bool lanes_make_room(struct session *s, size_t n)
 {
     struct session_worker *w = s->w;
-    struct outq_limits limits = session_limits(s);
+    struct outq_limits limits = session_limits(s), aim = limits;
+    struct batch batch = {NULL, NULL};
     struct outq_entry *e;
     struct outq_place p;
 
+    if (s->out.lossy_count >= BATCH) {
+        aim.bytes -= limits.bytes / SHARE;
+        aim.ms -= limits.ms / SHARE;
+    }
     while ((e = outq_oldest_lossy(&s->out, &p)) &&
-           (s->out.capped + n > limits.bytes ||
-            (limits.ms > 0 && (uint32_t)w->now - e->at > limits.ms)))
-        drop(s, p, e);
+           (s->out.capped + n > aim.bytes || (aim.ms > 0 && (uint32_t)w->now - e->at > aim.ms)))
+        drop(s, &batch, p, e);
+    batch_read(&batch);
     return outq_judge(&s->out, n, w->now, limits) == OUTQ_OK;
 }
 
@@ -125,16 +163,19 @@ void lane_refuse(struct session *s, uint32_t number, const struct frame *f)
 
     if (!l->marked) l->mark = outq_push_gap(&s->out, l->number, s->w->now);
     l->marked = true;
-    lose(l, f);
+    lose(l);
+    lose_place(l, f);
 }
 
 void lanes_clear(struct session *s)
 {
+    struct batch batch = {NULL, NULL};
     struct outq_entry *e;
     struct outq_place p;
 
     while ((e = outq_oldest_lossy(&s->out, &p)))
-        drop(s, p, e);
+        drop(s, &batch, p, e);
+    batch_read(&batch);
 }
 
 /* ---- telling --------------------------------------------------------------------------------- */

@@ -224,6 +224,7 @@ void session_flush(struct session *s)
     count_queue(s);
     s->flush.choked = result == TRANSPORT_CHOKED;
     if (s->flush.choked) {
+        s->choked_in = w->round;
         s->below = s->t->ops->waiting(s->t);
         if (s->behind == 0) s->behind = w->now;
     } else if (outq_empty(&s->out)) {

@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "session/inside.h"
 
+#define SLICE_LATE 256      /* sockets written to before the others are looked at */
 #define SHED_TURN 64        /* sessions that may go in one turn */
 #define SETTLE_BYTES 65536u /* of the inbox, dealt with before the posters are told */
 
@@ -24,6 +25,7 @@ struct session_worker *session_worker_new(const struct session_worker_spec *spec
     map_init(&w->errands);
     map_init(&w->lanes);
     laggards_init(&w->laggards);
+    w->late_end = &w->late;
     list_init(&w->sessions);
     list_init(&w->ending);
     request_parser_init(&w->parser);
@@ -115,6 +117,26 @@ static void shed(struct session_worker *w)
     }
 }
 
+/* Messages that wait to be queued for those whose sockets are choked. */
+static void late(struct session_worker *w)
+{
+    struct inbox_item *item;
+
+    while ((item = w->late)) {
+        w->late = item->next;
+        session_answer_late(w, item);
+    }
+    w->late_end = &w->late;
+}
+
+static void write_some(struct session_worker *w, unsigned slice)
+{
+    struct flush_node *n;
+
+    for (unsigned i = 0; i < slice && (n = flush_next(&w->flush)); i++)
+        session_flush(CONTAINER_OF(n, struct session, flush));
+}
+
 /* Deals with what was taken, until it is done or the queues are full. */
 static void deal(struct session_worker *w)
 {
@@ -128,7 +150,12 @@ static void deal(struct session_worker *w)
         }
         w->mail = item->next;
         bytes += item->bytes;
-        session_answer(w, item);
+        if (item->kind != MAIL_LIVE) late(w);
+        if (!session_answer(w, item)) {
+            item->next = NULL;
+            *w->late_end = item;
+            w->late_end = &item->next;
+        }
         if (bytes < SETTLE_BYTES) continue;
         settle(w, bytes);
         bytes = 0;
@@ -139,10 +166,15 @@ static void deal(struct session_worker *w)
 void session_worker_inbox(struct session_worker *w)
 {
     w->now = clock_ticks();
+    w->round++;
     deal(w); /* what was held back while the queues were full */
-    if (w->mail) return;
-    w->mail = inbox_take(w->spec.inbox);
-    deal(w);
+    if (!w->mail) {
+        w->mail = inbox_take(w->spec.inbox);
+        deal(w);
+    }
+    /* Those who read do not wait until all is queued for those who do not. */
+    if (w->late) write_some(w, SLICE_LATE);
+    late(w);
 }
 
 /* ---- turn ------------------------------------------------------------------------------------ */
@@ -161,12 +193,9 @@ static void settle_sessions(struct session_worker *w)
 
 bool session_worker_turn(struct session_worker *w, unsigned slice)
 {
-    struct flush_node *n;
-
     w->now = clock_ticks();
     flush_begin(&w->flush);
-    for (unsigned i = 0; i < slice && (n = flush_next(&w->flush)); i++)
-        session_flush(CONTAINER_OF(n, struct session, flush));
+    write_some(w, slice);
     if (is_crammed(w)) shed(w);
     counter_add(&w->counters, COUNTER_BYTES_OUT, w->flush.bytes);
     counter_add(&w->counters, COUNTER_FRAMES_OUT, w->flush.frames);

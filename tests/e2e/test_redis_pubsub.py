@@ -416,7 +416,9 @@ def test_cut_off_for_its_output_buffer(
 ) -> None:
     """Redis drops a subscriber that does not read. The bridge, frozen here, says so afterwards."""
     server: Redis = redis_start(client_output_buffer_limit="pubsub 200kb 100kb 1")
-    special = start(bridge_config(server.url, workers=WORKERS))
+    # What had come to the frozen bridge goes to the client at once, and is more than usually may wait.
+    limits = {"queue_bytes": 1 << 28}
+    special = start(bridge_config(server.url, workers=WORKERS, limits=limits))
     client, program = connect(special), server.client()
     client.subscribe(f"ps.{topic}")
     special.process.send_signal(19)

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
+import resource
+import socket
+import statistics
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
 from client import Client, split
 from conftest import Start
-from raw import Raw
-from server import SANITIZER, config
+from raw import TEXT, Raw, encode, handshake
+from server import SANITIZER, Server, config
+from tools import Tool
 
 Connect = Callable[..., Client]
 
@@ -203,3 +209,99 @@ def test_memory_ceiling(start: Start, connect: Connect) -> None:
     finally:
         for raw in stalled:
             raw.sock.close()
+
+
+READERS = 10_000
+
+
+def stalled_reader(port: int, i: int) -> socket.socket:
+    """Subscribes to one of ten channels, half of them to lose messages, and never reads again."""
+    policy = "drop" if i % 2 else "disconnect"
+    ask = json.dumps({"type": "subscribe", "channel": f"plain.{i % 10}", "policy": policy})
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    sock.settimeout(60)
+    sock.connect(("127.0.0.1", port))
+    sock.sendall(handshake(port))
+    sock.recv(300)
+    sock.sendall(encode(TEXT, ask.encode()))
+    return sock
+
+
+class Stream(threading.Thread):
+    """A hundred messages a second to each of ten channels, dated, and a hundred who read the first."""
+
+    def __init__(self, server: Server) -> None:
+        super().__init__()
+        frame = {"type": "subscribe", "id": 1, "channel": "plain.0"}
+        self.readers = Tool("sink", server.port, 100, 1, json.dumps(frame))
+        self.readers.ask("wait subscribed 100")
+        self.client = Client(server.url)
+        self.over = threading.Event()
+        self.sent = 0
+
+    def run(self) -> None:
+        pad, began = "y" * 200, time.monotonic()
+        while not self.over.wait(max(0.0, began + self.sent / 100 - time.monotonic())):
+            for i in range(10):
+                load = f'{{"t":{time.monotonic_ns()},"x":"{pad}"}}'
+                self.client.send(f'{{"type":"publish","channel":"plain.{i}","data":{load}}}')
+            self.sent += 1
+
+    def p99(self, seconds: float) -> float:
+        """In ms, of the next so many seconds."""
+        self.readers.ask("clear")
+        time.sleep(seconds)
+        return float(self.readers.ask("report")["p99"])
+
+    def close(self) -> None:
+        self.over.set()
+        self.join()
+        self.readers.close()
+        self.client.close()
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+@pytest.mark.skipif(bool(SANITIZER), reason="a sanitizer's memory is not the daemon's")
+def test_memory_ceiling_with_many_stalled_readers(start: Start) -> None:
+    """The memory holds, and a hundred healthy clients lose nothing. How old the messages are that they get
+    is printed beside the same of another daemon for which nobody stalls: on a busy machine that says more
+    of the machine than of the daemon."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < READERS + 2000:
+        pytest.skip(f"no more than {hard} files may be open")
+    ceiling = 192 << 20
+    limits = {"ping_ms": 0, "connections": READERS + 500}
+    stalled: list[socket.socket] = []
+    streams: list[Stream] = []
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    try:
+        special = start(config(workers=1, limits={**limits, "memory_bytes": ceiling}))
+        quiet = start(config(workers=1, limits=limits))
+        for server in (special, quiet):
+            streams.append(Stream(server))
+            streams[-1].start()
+        for i in range(READERS):
+            stalled.append(stalled_reader(special.port, i))
+        rows = []
+        began = time.monotonic()
+        while time.monotonic() - began < 60:
+            with ThreadPoolExecutor() as pool:
+                rows.append(tuple(pool.map(lambda s: s.p99(5), streams)))
+            assert special.rss() < ceiling * 1.1
+        ratio = statistics.median(a / b for a, b in rows)
+        print(f"resident {special.rss() >> 20} MiB, p99 ms {rows}, median ratio {ratio:.2f}")
+        assert "event=memory_ceiling" in special.log()
+        for stream in streams:
+            stream.over.set()
+            stream.join()
+            stream.readers.ask(f"wait message {stream.sent * 100}")
+            report = stream.readers.ask("report")
+            assert report["message"] == stream.sent * 100 and report["gap"] == 0, report
+    finally:
+        for stream in streams:
+            stream.close()
+        for sock in stalled:
+            sock.close()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -99,7 +99,7 @@ static void test_none(void **state)
 {
     (void)state;
     ceiling_set(0);
-    resident = UINT64_MAX / 2;
+    resident = UINT64_MAX / 4;
     take(1000);
     assert_false(ceiling_is_set());
     assert_false(ceiling_over(1000));

@@ -267,6 +267,46 @@ static void test_unsubscribe_with_a_gap(void **state)
     wire_expect_none(&wire);
 }
 
+/* Sockets that take data are written before those that do not get their share of the queue; for each
+ * the order stays, and what ends a subscription comes behind its messages. */
+static void test_who_reads_is_served_first(void **state)
+{
+    struct wire other;
+    uint64_t id;
+    (void)state;
+
+    wire_open(&rig, &other);
+    id = subscribe("log.a", "", 50);
+    wire_send(&rig, &other, "{\"type\":\"subscribe\",\"channel\":\"log.a\"}");
+    rig_subscribed(&rig, rig_number(&rig, 0, MAIL_SUBSCRIBE), 50);
+    choke();
+    post("log.a", 50, "0/1", 0);
+    for (int i = 1; i < 4; i++) {
+        char text[40];
+        snprintf(text, sizeof text, "late %d", i);
+        inbox_force(&rig.inbox,
+                    &mail_frame_new(MAIL_LIVE, 50, frame_new(FRAME_TEXT, span_str(text)))->item);
+    }
+    session_worker_inbox(rig.worker);
+    assert_int_equal(other.count, 5); /* in one go with the mail */
+    inbox_force(&rig.inbox,
+                &mail_frame_new(MAIL_LIVE, 50, frame_new(FRAME_TEXT, SPAN("late 4")))->item);
+    inbox_force(&rig.inbox, &mail_left_new(id, false, SPAN("gone"))->item);
+    inbox_force(&rig.inbox,
+                &mail_frame_new(MAIL_LIVE, 50, frame_new(FRAME_TEXT, SPAN("not for it")))->item);
+    rig_turn(&rig);
+    flow();
+    data(0);
+    wire_expect(&wire, "late 1");
+    wire_expect(&wire, "late 2");
+    wire_expect(&wire, "late 3");
+    wire_expect(&wire, "late 4");
+    wire_expect(&wire, "\"unsubscribed\"");
+    wire_expect_none(&wire);
+    assert_int_equal(other.count, 7);
+    wire_gone(&rig, &other);
+}
+
 /* ---- at the memory ceiling --------------------------------------------------------------------- */
 
 static uint64_t resident;
@@ -335,6 +375,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_by_age, setup, teardown),
         cmocka_unit_test_setup_teardown(test_what_is_below_counts, setup, teardown),
         cmocka_unit_test_setup_teardown(test_unsubscribe_with_a_gap, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_who_reads_is_served_first, setup, teardown),
         cmocka_unit_test_setup_teardown(test_memory_ceiling, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
