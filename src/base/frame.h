@@ -22,7 +22,7 @@ struct frame {
     unsigned char bytes[];
 };
 
-enum frame_opcode { FRAME_TEXT = 1, FRAME_BINARY = 2, FRAME_PING = 9 };
+enum frame_opcode { FRAME_TEXT = 1, FRAME_BINARY = 2, FRAME_PING = 9, FRAME_PONG = 10 };
 
 /* One reference. The payload is copied behind an unmasked header with FIN (RFC 6455 5.2). */
 struct frame *frame_new(enum frame_opcode opcode, struct span payload);

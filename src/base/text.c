@@ -48,6 +48,41 @@ bool utf8_valid(struct span s)
     return true;
 }
 
+/* The table 3-7 of the Unicode standard: how many bytes follow the first one, and between which
+ * bounds the next one is. */
+static bool utf8_begin(struct utf8 *u, unsigned char first)
+{
+    if (first < 0xc2 || first > 0xf4) return false;
+    u->left = first < 0xe0 ? 1 : first < 0xf0 ? 2 : 3;
+    u->low = first == 0xe0 ? 0xa0 : first == 0xf0 ? 0x90 : 0x80;
+    u->high = first == 0xed ? 0x9f : first == 0xf4 ? 0x8f : 0xbf;
+    return true;
+}
+
+bool utf8_more(struct utf8 *u, struct span piece)
+{
+    const unsigned char *p = (const unsigned char *)piece.p, *end = p + piece.n;
+    while (p < end) {
+        uint64_t word;
+        while (u->left == 0 && (size_t)(end - p) >= sizeof(word)) {
+            memcpy(&word, p, sizeof(word));
+            if (word & HIGH_BITS) break;
+            p += sizeof(word);
+        }
+        if (p == end) break;
+        unsigned char c = *p++;
+        if (u->left > 0) {
+            if (c < u->low || c > u->high) return false;
+            u->left--;
+            u->low = 0x80;
+            u->high = 0xbf;
+        } else if (c >= 0x80 && !utf8_begin(u, c)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 size_t utf8_put(char *p, uint32_t code)
 {
     if (code < 0x80) {

@@ -13,8 +13,10 @@
 #include "base/mem.h"
 #include "base/text.h"
 #include "edge/acked.h"
+#include "edge/http.h"
 #include "edge/listen.h"
 #include "edge/scrape.h"
+#include "edge/tap.h"
 #include "edge/wire.h"
 
 #define CLOSE_REASON_MAX 123 /* RFC 6455 5.5 */
@@ -54,11 +56,19 @@ static void deadline_passed(struct timer *t)
         timer_set(&c->edge->wheel, t, clock_ticks() + CLOSE_MS);
         return;
     }
+    if (c->state == CONN_OPEN && (c->refused || c->peer_closed)) {
+        session_fail(c->session, CLOSE_SERVER_ERROR); /* a publish was not answered */
+        return;
+    }
     if (c->state == CONN_OPEN) {
         refuse_exceeding(c, "limits.message_ms", COUNTER_LIMIT_MESSAGE_MS);
         return;
     }
     if (c->state == CONN_HTTP) count(c, COUNTER_LIMIT_HANDSHAKE_MS);
+    if (c->state == CONN_HTTP && guard_has_begun(c)) {
+        http_refuse(c, &(struct http_answer){408, NULL, "The request did not come in time."});
+        return;
+    }
     log_debug(log_event("timeout"), log_s("peer", c->peer), log_s("waiting_for", awaited(c)));
     conn_kill(c);
 }
@@ -86,6 +96,8 @@ struct conn *conn_new(struct edge *edge, const struct arrival *a)
     response_init(&c->response);
     buf_init(&c->rx, edge->config->limits.frame_bytes);
     address_write(&c->address, c->peer);
+    c->fd = a->fd;
+    guard_init(c, a->fd);
     timer_init(&c->deadline, deadline_passed);
     timer_set(&edge->wheel, &c->deadline, clock_ticks() + edge->config->limits.handshake_ms);
     if (atomic_load(&edge->admission->draining)) conn_hurry(c);
@@ -100,6 +112,7 @@ void conn_free(struct conn *c)
     timer_stop(&c->edge->wheel, &c->deadline);
     list_del(&c->node);
     buf_free(&c->rx);
+    guard_done(c);
     raw_free(c->raw);
     response_done(&c->response);
     addresses_leave(c->entry);
@@ -122,7 +135,7 @@ void conn_kill(struct conn *c)
 {
     if (c->state == CONN_DEAD) return;
     c->state = CONN_DEAD;
-    if (c->wsi) shutdown(lws_get_socket_fd(c->wsi), SHUT_RDWR);
+    shutdown(c->fd, SHUT_RDWR);
 }
 
 void conn_hurry(struct conn *c)
@@ -155,12 +168,13 @@ void conn_established(struct conn *c)
     timer_stop(&c->edge->wheel, &c->deadline);
     c->state = CONN_OPEN;
     count(c, COUNTER_HANDSHAKES);
+    if (c->raw) c->rx.max = c->edge->config->limits.message_bytes;
+    guard_upgraded(c, c->rx.max);
     if (!c->raw) {
         c->session = session_open(c->edge->sessions, &c->transport, c->peer);
         return;
     }
     c->payloads = true;
-    c->rx.max = c->edge->config->limits.message_bytes;
     c->session = session_open_raw(c->edge->sessions, &c->transport, c->peer, c->raw);
     c->raw = NULL;
 }
@@ -184,23 +198,33 @@ void conn_gone(struct conn *c)
 
 /* ---- in ------------------------------------------------------------------------------------- */
 
+/* The session closes when what was accepted is answered. */
+static void end_session(struct conn *c, enum close_code code)
+{
+    if (!c->payloads) {
+        session_fail(c->session, code);
+        return;
+    }
+    timer_set(&c->edge->wheel, &c->deadline, clock_ticks() + CLOSE_MS);
+    session_leave_raw(c->session, code);
+}
+
 static int refuse_message(struct conn *c, enum close_code code)
 {
     c->refused = true;
     buf_free(&c->rx);
     timer_stop(&c->edge->wheel, &c->deadline);
-    session_fail(c->session, code);
+    end_session(c, code);
     return 0;
 }
 
-/* UTF-8 is checked here, for the whole message: libwebsockets would close by itself, and what was
- * asked before would stay unanswered. */
-static void take_message(struct conn *c, struct span text)
+/* UTF-8 is checked here, and a text refused with the first byte that is wrong: libwebsockets would
+ * close by itself, and what was asked before would stay unanswered. */
+static bool text_good(struct conn *c, struct span piece, bool first, bool last)
 {
-    if (lws_frame_is_binary(c->wsi) || utf8_valid(text))
-        session_text(c->session, text);
-    else
-        refuse_message(c, CLOSE_NOT_UTF8);
+    if (lws_frame_is_binary(c->wsi)) return true;
+    if (first && last) return utf8_valid(piece);
+    return utf8_more(&c->utf8, piece) && (!last || utf8_ends(&c->utf8));
 }
 
 static void refuse_exceeding(struct conn *c, const char *option, enum counter which)
@@ -228,14 +252,15 @@ int conn_receive(struct conn *c, const char *p, size_t n)
 {
     if (c->state != CONN_OPEN || c->refused) return 0; /* read and forgotten */
     session_alive(c->session);
-    bool first = lws_is_first_fragment(c->wsi) != 0;
+    bool first = !c->within;
     bool last = lws_is_final_fragment(c->wsi) != 0;
     if (lws_frame_is_binary(c->wsi) && !c->payloads)
         return refuse_message(c, CLOSE_UNSUPPORTED_DATA);
-    if (c->rx.n + n + lws_remaining_packet_payload(c->wsi) > c->rx.max)
-        return refuse_message(c, CLOSE_TOO_BIG);
-    if (first && last && c->rx.n == 0) {
-        take_message(c, span_of(p, n));
+    c->within = !last;
+    if (first) c->utf8 = (struct utf8){.left = 0};
+    if (!text_good(c, span_of(p, n), first, last)) return refuse_message(c, CLOSE_NOT_UTF8);
+    if (first && last) {
+        session_text(c->session, span_of(p, n));
         return 0;
     }
     buf_append(&c->rx, p, n);
@@ -244,9 +269,14 @@ int conn_receive(struct conn *c, const char *p, size_t n)
     timer_stop(&c->edge->wheel, &c->deadline);
     struct buf whole = c->rx;
     buf_init(&c->rx, whole.max);
-    take_message(c, buf_view(&whole));
+    session_text(c->session, buf_view(&whole));
     buf_free(&whole);
     return 0;
+}
+
+void conn_ping(struct conn *c, struct span payload)
+{
+    if (c->state == CONN_OPEN) session_pong(c->session, payload);
 }
 
 void conn_pong(struct conn *c)
@@ -289,6 +319,20 @@ static uint32_t conn_waiting(struct transport *t)
     return sum < UINT32_MAX ? (uint32_t)sum : UINT32_MAX;
 }
 
+/* If what was written last is with the kernel: who has said goodbye needs nothing more; who cannot be
+ * understood any more is shown the end and may read up to it; the others are to answer. */
+static void last_is_out(struct conn *c)
+{
+    if (lws_partial_buffered(c->wsi)) return; /* conn_writable() comes */
+    bool deaf = c->guard.state == GUARD_DEAF;
+    if (!deaf && !c->peer_closed) return;
+    tap_goodbye(c->guard.ssl);
+    if (c->peer_closed)
+        conn_kill(c);
+    else
+        shutdown(c->fd, SHUT_WR);
+}
+
 /* The close frame is written by ourselves. The libwebsockets of Debian is built for debugging and
  * under libuv closes a second time what it was asked to close, which kills the connection before
  * its own close frame is out. */
@@ -298,34 +342,52 @@ static void conn_close(struct transport *t, enum close_code code, const char *re
     if (c->state != CONN_OPEN) return;
     unsigned char frame[4 + CLOSE_REASON_MAX];
     size_t n = reason ? strnlen(reason, CLOSE_REASON_MAX) : 0;
+    size_t size = code == CLOSE_NO_CODE ? 0 : 2 + n;
     frame[0] = 0x88; /* FIN, close */
-    frame[1] = (unsigned char)(2 + n);
+    frame[1] = (unsigned char)size;
     frame[2] = (unsigned char)(code >> 8);
     frame[3] = (unsigned char)(code & 0xff);
     if (n > 0) memcpy(frame + 4, reason, n);
     leave_open(c);
     c->code = code;
-    if (lws_write(c->wsi, frame, 4 + n, LWS_WRITE_RAW) < 0) conn_kill(c);
+    if (lws_write(c->wsi, frame, 2 + size, LWS_WRITE_RAW) < 0)
+        conn_kill(c);
+    else
+        last_is_out(c);
 }
 
-int conn_peer_closes(struct conn *c, const char *p, size_t len)
+void conn_peer_closes(struct conn *c, enum close_code code)
 {
-    if (c->code != 0) return -1; /* the answer to our own close frame: done */
-    if (len == 1) {
-        /* Half a code (RFC 6455 5.5.1), which libwebsockets would send back as it stands. */
-        conn_close(&c->transport, CLOSE_PROTOCOL, close_reason(CLOSE_PROTOCOL));
-        return -1;
+    if (c->state != CONN_OPEN && c->state != CONN_CLOSING) return;
+    c->peer_closed = true;
+    if (c->state == CONN_CLOSING) { /* the answer to our own close frame */
+        last_is_out(c);
+        return;
     }
-    if (len > 2 && !utf8_valid(span_of(p + 2, len - 2))) {
-        conn_close(&c->transport, CLOSE_NOT_UTF8, close_reason(CLOSE_NOT_UTF8));
-        return -1;
-    }
-    conn_closing(c);
-    return 0; /* libwebsockets answers it */
+    if (c->payloads)
+        end_session(c, code);
+    else
+        conn_close(&c->transport, code, NULL);
+}
+
+void conn_broken(struct conn *c, enum close_code code)
+{
+    if (c->state == CONN_OPEN)
+        (void)refuse_message(c, code);
+    else if (c->state == CONN_CLOSING)
+        conn_kill(c);
+}
+
+void conn_linger(struct conn *c)
+{
+    leave_open(c);
+    guard_deafen(c);
+    last_is_out(c);
 }
 
 void conn_writable(struct conn *c)
 {
+    if (c->state == CONN_CLOSING) last_is_out(c);
     if (c->state != CONN_OPEN || !c->choked) return;
     c->choked = false;
     session_writable(c->session);

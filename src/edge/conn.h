@@ -14,9 +14,11 @@
 
 #include "base/buf.h"
 #include "base/list.h"
+#include "base/text.h"
 #include "base/timers.h"
 #include "edge/arrival.h"
 #include "edge/edge.h"
+#include "edge/guard.h"
 #include "edge/response.h"
 #include "edge/tls_front.h"
 #include "protocol/codes.h"
@@ -40,18 +42,23 @@ struct conn {
     struct lws *wsi;
     struct session *session; /* from the upgrade until session_gone() */
     struct list node;        /* edge->conns */
-    struct timer deadline;   /* of the handshake, the answer, a message in pieces, the close */
+    struct guard guard;      /* between the socket and libwebsockets */
+    struct timer deadline;   /* of the handshake, the answer, a message in pieces, a /raw's last
+                                publishes, the close */
     struct response response;
     struct scrape *scrape; /* whose answer is awaited; or NULL */
     struct tls_arrival tls;
-    struct buf rx;      /* pieces of a message that is not complete yet */
-    uint64_t fragments; /* frames that these came in */
-    const char *reason; /* of a close that we began, constant */
-    uint32_t last;      /* bytes of the last write */
-    uint64_t left;      /* ticks of the beginning of the close */
-    uint64_t taken;     /* bytes that the peer had taken when that was last looked at */
+    struct buf rx;         /* pieces of a message that is not complete yet */
+    uint64_t fragments;    /* frames that these came in */
+    uint32_t last;         /* bytes of the last write */
+    uint64_t left;         /* ticks of the beginning of the close */
+    uint64_t taken;        /* bytes that the peer had taken when that was last looked at */
     enum conn_state state;
-    enum close_code code; /* 0: none has been asked for */
+    enum close_code code; /* of our close frame; 0: there is none yet */
+    int fd;
+    struct utf8 utf8; /* of the text in hand */
+    bool within;      /* a part of a message has come */
+    bool peer_closed; /* its close frame has come */
     struct addresses_entry *entry;
     enum arrival_refusal refusal; /* of an upgrade */
     bool loopback;                /* came in on a loopback listener */
@@ -79,10 +86,16 @@ void conn_hurry(struct conn *c);
  * have the socket closed. */
 void conn_established(struct conn *c);
 int conn_receive(struct conn *c, const char *p, size_t n);
-void conn_pong(struct conn *c);
 void conn_writable(struct conn *c);
-int conn_peer_closes(struct conn *c, const char *p, size_t len);
 void conn_closing(struct conn *c); /* libwebsockets has begun to close by itself */
 void conn_gone(struct conn *c);    /* no more callbacks but the last */
+
+/* What the guard finds. */
+void conn_ping(struct conn *c, struct span payload);
+void conn_pong(struct conn *c);
+void conn_peer_closes(struct conn *c, enum close_code code);
+void conn_broken(struct conn *c, enum close_code code);
+/* What was written is the last of it: the peer may read that and then close. */
+void conn_linger(struct conn *c);
 
 #endif

@@ -147,8 +147,9 @@ static struct http_answer check_access(struct conn *c)
 
 int handshake_check(struct conn *c)
 {
-    /* An Upgrade that libwebsockets does not know has already been answered by it (403). */
-    if (lws_hdr_total_length(c->wsi, WSI_TOKEN_UPGRADE) <= 0) return -1;
+    static const struct http_answer unseen = {500, NULL,
+                                              "This program is not linked as it must be."};
+    if (!guard_saw_upgrade(c)) return http_send(c, &unseen);
     bool raw = false;
     struct http_answer a = c->admin ? no_websocket : check_request(c->wsi, &raw);
     if (a.status == 0) a = check_upgrade(c->wsi, raw);

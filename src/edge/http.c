@@ -30,8 +30,10 @@ static const char *reason_phrase(unsigned status)
     case 403: return "Forbidden";
     case 404: return "Not Found";
     case 405: return "Method Not Allowed";
+    case 408: return "Request Timeout";
     case 426: return "Upgrade Required";
     case 429: return "Too Many Requests";
+    case 431: return "Request Header Fields Too Large";
     case 500: return "Internal Server Error";
     case 501: return "Not Implemented";
     case 503: return "Service Unavailable";
@@ -39,17 +41,11 @@ static const char *reason_phrase(unsigned status)
     }
 }
 
-int http_send(struct conn *c, const struct http_answer *a)
-{
-    return http_send_as(c, a, "text/plain; charset=utf-8");
-}
-
-int http_send_as(struct conn *c, const struct http_answer *a, const char *type)
+static void write_answer(struct conn *c, const struct http_answer *a, const char *type, bool body)
 {
     unsigned char room[LWS_PRE + 6144];
     char *out = (char *)room + LWS_PRE;
     size_t size = sizeof(room) - LWS_PRE;
-    bool head = lws_hdr_total_length(c->wsi, WSI_TOKEN_HEAD_URI) > 0;
     int n = snprintf(out, size,
                      "HTTP/1.1 %u %s\r\n"
                      "Content-Type: %s\r\n"
@@ -61,7 +57,7 @@ int http_send_as(struct conn *c, const struct http_answer *a, const char *type)
                      "%s%s",
                      a->status, reason_phrase(a->status), type, strlen(a->text) + 1,
                      a->headers ? a->headers : "", a->status == 426 ? "Upgrade, " : "",
-                     head ? "" : a->text, head ? "" : "\n");
+                     body ? a->text : "", body ? "\n" : "");
     if (n > 0 && (size_t)n < size)
         (void)lws_write(c->wsi, (unsigned char *)out, (size_t)n, LWS_WRITE_RAW);
     if (a->status >= 200 && a->status < 600)
@@ -70,6 +66,16 @@ int http_send_as(struct conn *c, const struct http_answer *a, const char *type)
     if (a->status >= 400)
         log_debug(log_event("refused"), log_s("peer", c->peer), log_i("status", a->status),
                   log_s("text", a->text));
+}
+
+int http_send(struct conn *c, const struct http_answer *a)
+{
+    return http_send_as(c, a, "text/plain; charset=utf-8");
+}
+
+int http_send_as(struct conn *c, const struct http_answer *a, const char *type)
+{
+    write_answer(c, a, type, lws_hdr_total_length(c->wsi, WSI_TOKEN_HEAD_URI) <= 0);
     return -1;
 }
 
@@ -90,6 +96,13 @@ const struct http_answer *http_refusal(const struct conn *c)
                                   "(limits.address_handshakes_per_second)."},
     };
     return &answers[c->refusal];
+}
+
+void http_refuse(struct conn *c, const struct http_answer *a)
+{
+    if (c->state != CONN_HTTP) return;
+    write_answer(c, a, "text/plain; charset=utf-8", true);
+    conn_linger(c);
 }
 
 static bool ready(const struct edge *e)

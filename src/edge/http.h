@@ -18,6 +18,8 @@ int http_send(struct conn *c, const struct http_answer *a);
 int http_send_as(struct conn *c, const struct http_answer *a, const char *type);
 /* What a connection is told that is served only for that (c->refusal). */
 const struct http_answer *http_refusal(const struct conn *c);
+/* The same from outside of libwebsockets' callbacks: the client may read it to the end. */
+void http_refuse(struct conn *c, const struct http_answer *a);
 /* A request without an upgrade has come in. */
 int http_request(struct conn *c);
 /* What came in is not HTTP. */

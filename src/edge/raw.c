@@ -64,7 +64,11 @@ static bool take(struct span piece, const struct parameter *list, size_t count)
 static bool read_query(struct conn *c, struct raw_query *q)
 {
     const struct parameter list[] = {
-        {"subscribe", &q->subscribe}, {"publish", &q->publish}, {"from", &q->from}};
+        {"subscribe", &q->subscribe},
+        {"publish", &q->publish},
+        {"from", &q->from},
+        {"form", &q->form},
+    };
     char *piece = mem_alloc(PIECE_MAX);
     bool good = true;
     int n = 0;
@@ -72,7 +76,7 @@ static bool read_query(struct conn *c, struct raw_query *q)
     for (int i = 0; good; i++) {
         n = lws_hdr_copy_fragment(c->wsi, piece, PIECE_MAX, WSI_TOKEN_HTTP_URI_ARGS, i);
         if (n < 0) break;
-        good = take(span_of(piece, (size_t)n), list, 3);
+        good = take(span_of(piece, (size_t)n), list, sizeof(list) / sizeof(list[0]));
     }
     free(piece);
     return good;
@@ -89,5 +93,6 @@ int raw_check(struct conn *c)
     free((char *)q.subscribe.p);
     free((char *)q.publish.p);
     free((char *)q.from.p);
+    free((char *)q.form.p);
     return rc;
 }

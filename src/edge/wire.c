@@ -42,9 +42,7 @@ static int on_event(struct lws *wsi, enum lws_callback_reasons reason, void *use
     case LWS_CALLBACK_RAW_ADOPT: return http_garbage(c);
     case LWS_CALLBACK_ESTABLISHED: conn_established(c); return 0;
     case LWS_CALLBACK_RECEIVE: return conn_receive(c, in, len);
-    case LWS_CALLBACK_RECEIVE_PONG: conn_pong(c); return 0;
     case LWS_CALLBACK_SERVER_WRITEABLE: conn_writable(c); return 0;
-    case LWS_CALLBACK_WS_PEER_INITIATED_CLOSE: return conn_peer_closes(c, in, len);
     case LWS_CALLBACK_WS_SERVER_DROP_PROTOCOL: conn_closing(c); return 0;
     case LWS_CALLBACK_CLOSED: conn_gone(c); return 0;
     case LWS_CALLBACK_WSI_DESTROY:

@@ -19,6 +19,8 @@
 #include "edge/conn.h"
 #include "edge/edge.h"
 #include "edge/scrape.h"
+#include "edge/guard.h"
+#include "edge/tap.h"
 #include "edge/wire.h"
 
 #define SLICE 256 /* sockets written to before the loop looks at its sockets again */
@@ -103,6 +105,7 @@ static void close_down(struct worker *w)
 static void on_turn(uv_prepare_t *p)
 {
     struct worker *w = p->data;
+    guard_turn(&w->edge);
     timers_run(&w->edge.wheel, clock_ticks());
     if (session_worker_turn(w->edge.sessions, SLICE))
         uv_idle_start(&w->busy, on_busy);
@@ -169,6 +172,7 @@ static void thread_main(void *arg)
     snprintf(name, sizeof(name), "wsbus-%u", w->index);
     pthread_setname_np(pthread_self(), name);
     run_out(w);
+    tap_done();
 }
 
 /* ---- life ----------------------------------------------------------------------------------- */
@@ -200,6 +204,7 @@ static void open_edge(struct worker *w, const struct worker_spec *spec)
     w->edge.root = spec->root;
     w->edge.tls = spec->tls;
     list_init(&w->edge.conns);
+    list_init(&w->edge.found);
     timers_init(&w->edge.wheel, clock_ticks());
     timer_init(&w->last, on_last);
     inbox_init(&w->inbox, spec->config->limits.inbox_bytes, wake_up, w);

@@ -38,6 +38,7 @@ enum close_code {
     CLOSE_GOING_AWAY = 1001,
     CLOSE_PROTOCOL = 1002,
     CLOSE_UNSUPPORTED_DATA = 1003,
+    CLOSE_NO_CODE = 1005, /* never on the wire: a close frame without a code */
     CLOSE_NOT_UTF8 = 1007,
     CLOSE_POLICY = 1008,
     CLOSE_TOO_BIG = 1009,

@@ -173,8 +173,9 @@ void session_answer_late(struct session_worker *w, struct inbox_item *item);
 enum raw_kind { RAW_UNREAD, RAW_NOTHING, RAW_PAYLOAD, RAW_GAP };
 struct raw_form {
     enum raw_kind kind;
-    struct slip *slip;  /* RAW_PAYLOAD */
-    struct span reason; /* RAW_GAP; in the frame */
+    struct slip *slip;   /* RAW_PAYLOAD */
+    struct slip *binary; /* the same for those who want all in this form; made when one comes */
+    struct span reason;  /* RAW_GAP; in the frame */
 };
 struct raw_way {
     enum outq_kind kind;
@@ -185,6 +186,8 @@ void raw_begin(struct session *s);
 void raw_message(struct session *s, struct span payload);
 void raw_push(struct session *s, struct raw_form *form, struct slip *slip,
               const struct raw_way *way);
+/* Something was answered: a client that leaves may have waited for that. */
+void raw_progress(struct session *s);
 void raw_form_done(struct raw_form *form);
 /* What a frame of /ws would have said: these end the session. */
 void raw_error(struct session *s, const struct reply_error *e);

@@ -18,6 +18,8 @@ struct raw {
     size_t subscribe_len;
     char *publish; /* the channel; NULL: none */
     size_t publish_len;
+    bool binary;                 /* the form of all that goes out */
+    enum close_code left;        /* what the client has closed with; 0: it has not */
     char reason[REASON_MAX + 1]; /* of the close; empty: what is usual for its code */
 };
 
@@ -132,8 +134,10 @@ struct raw *raw_new(struct session_worker *w, const struct raw_query *q, struct 
     if (!q->subscribe.p && !q->publish.p)
         good = refuse(ret, ERR_BAD_REQUEST, none,
                       "Say what for: /raw?subscribe=CHANNEL, /raw?publish=CHANNEL, or both.");
-    else if (q->from.p && !q->subscribe.p)
-        good = refuse(ret, ERR_BAD_REQUEST, none, "from is for subscribe.");
+    else if ((q->from.p || q->form.p) && !q->subscribe.p)
+        good = refuse(ret, ERR_BAD_REQUEST, none, "from and form are for subscribe.");
+    else if (q->form.p && !span_eq(q->form, SPAN("binary")))
+        good = refuse(ret, ERR_BAD_REQUEST, none, "form is binary, or is left out.");
     else
         good = (!q->subscribe.p || check_subscribe(w, q, &text, ret)) &&
                (!q->publish.p || check_publish(w, q, ret));
@@ -141,6 +145,7 @@ struct raw *raw_new(struct session_worker *w, const struct raw_query *q, struct 
         raw = mem_zero(sizeof *raw);
         raw->subscribe_len = text.n;
         raw->subscribe = text.n ? mem_dup(text.p, text.n) : NULL;
+        raw->binary = q->form.p != NULL;
         raw->publish_len = q->publish.n;
         raw->publish = q->publish.p ? mem_dup(q->publish.p, q->publish.n) : NULL;
     }
@@ -178,6 +183,17 @@ void raw_message(struct session *s, struct span payload)
     r.channel = span_of(s->raw->publish, s->raw->publish_len);
     r.payload = payload.p ? payload : SPAN(""); /* an empty message is no tombstone */
     session_request(s, &r);
+}
+
+void raw_progress(struct session *s)
+{
+    if (s->raw->left != 0 && list_empty(&s->errands)) session_fail(s, s->raw->left);
+}
+
+void session_leave_raw(struct session *s, enum close_code code)
+{
+    if (s->raw->left == 0) s->raw->left = code;
+    raw_progress(s);
 }
 
 /* ---- what ends it ---------------------------------------------------------------------------- */
@@ -300,15 +316,23 @@ static void read_frame(struct raw_form *form, struct span frame)
     }
 }
 
+static struct slip *in_binary(struct raw_form *form)
+{
+    if (!form->binary) form->binary = payload_slip(FRAME_BINARY, frame_payload(form->slip->frame));
+    return form->binary;
+}
+
 void raw_push(struct session *s, struct raw_form *form, struct slip *slip,
               const struct raw_way *way)
 {
     if (form->kind == RAW_UNREAD) read_frame(form, frame_payload(slip->frame));
-    if (form->kind == RAW_PAYLOAD) session_push(s, form->slip, way->kind, way->group);
+    if (form->kind == RAW_PAYLOAD)
+        session_push(s, s->raw->binary ? in_binary(form) : form->slip, way->kind, way->group);
     if (form->kind == RAW_GAP) lost(s, form->reason);
 }
 
 void raw_form_done(struct raw_form *form)
 {
     if (form->slip) slip_unref(form->slip);
+    if (form->binary) slip_unref(form->binary);
 }

@@ -18,6 +18,7 @@ struct raw; /* what one connection was opened for */
 struct raw_query {
     struct span subscribe, publish; /* channels */
     struct span from;               /* one of its words, or JSON as in `subscribe` */
+    struct span form;               /* "binary": of every message out; else as its bytes say */
 };
 
 struct raw_refusal {
@@ -34,5 +35,9 @@ void raw_free(struct raw *r); /* NULL is fine */
  * session_text() is then given the payload of every message, text or binary. */
 struct session *session_open_raw(struct session_worker *w, struct transport *t, const char *peer,
                                  struct raw *raw);
+
+/* The client has closed with this code (CLOSE_NO_CODE: none), or is to be closed with it: that is
+ * done when its publishes are answered, so that the code is true of all it has sent. */
+void session_leave_raw(struct session *s, enum close_code code);
 
 #endif

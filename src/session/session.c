@@ -239,6 +239,7 @@ void session_progress(struct session *s)
 {
     subscriptions_pull(s);
     errands_history(s);
+    if (s->raw) raw_progress(s);
     if (s->state == SESSION_CLOSING) end_later(s);
 }
 
@@ -372,6 +373,15 @@ static void on_timer(struct timer *t)
 void session_alive(struct session *s)
 {
     s->alive = clock_ticks();
+}
+
+void session_pong(struct session *s, struct span payload)
+{
+    struct slip *slip = slip_new(frame_new(FRAME_PONG, payload));
+
+    s->w->now = s->alive = clock_ticks();
+    session_push(s, slip, OUTQ_CAPPED, NULL);
+    slip_unref(slip);
 }
 
 /* ---- beginning ------------------------------------------------------------------------------- */

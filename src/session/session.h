@@ -64,6 +64,8 @@ struct session *session_open(struct session_worker *w, struct transport *t, cons
 void session_text(struct session *s, struct span text);
 /* A sign of life: any bytes, a pong. */
 void session_alive(struct session *s);
+/* The answer to a WebSocket ping: it goes the way of everything else that is sent. */
+void session_pong(struct session *s, struct span payload);
 /* The transport takes data again after TRANSPORT_CHOKED. */
 void session_writable(struct session *s);
 /* Close with this code: the peer broke a rule that the edge sees (binary frame, too big). What

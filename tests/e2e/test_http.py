@@ -66,8 +66,7 @@ def test_other_version(server: Server, version: str) -> None:
 
 def test_other_upgrade(server: Server) -> None:
     assert upgrade(server, upgrade="h2c").status == 426
-    # libwebsockets itself answers what it has never heard of, before it asks us.
-    assert upgrade(server, upgrade="foo").status in (403, 426)
+    assert upgrade(server, upgrade="foo").status == 426
 
 
 @pytest.mark.parametrize(
@@ -91,7 +90,7 @@ def test_no_key(server: Server) -> None:
 
 
 def test_no_host(server: Server) -> None:
-    assert ask(server, handshake(server.port, drop=("host",))).status in (400, 403)
+    assert ask(server, handshake(server.port, drop=("host",))).status == 400
 
 
 def test_only_other_subprotocols(server: Server) -> None:
@@ -120,7 +119,7 @@ def test_header_block_without_end(server: Server, connect: Connect) -> None:
                 raw.send(b"X-%d: " % i + b"y" * 100 + b"\r\n")
         except OSError:
             pass
-        assert raw.closed()
+        assert raw.response().status == 431
     connect().quiet()
 
 
@@ -152,7 +151,7 @@ def test_not_found_with_a_body(server: Server) -> None:
 def test_upgrade_elsewhere(server: Server) -> None:
     for path in ("/nope", "/sse"):
         assert upgrade(server, path=path).status == 404
-    assert upgrade(server, path="/livez").status in (200, 400, 404, 426)
+    assert upgrade(server, path="/livez").status == 404
 
 
 @pytest.mark.parametrize("version", ["1.1", "1.0"])
@@ -175,16 +174,13 @@ def test_connection_is_kept_for_a_second_request(server: Server) -> None:
 
 def test_http_1_0_cannot_upgrade(server: Server) -> None:
     request = handshake(server.port).replace(b"HTTP/1.1", b"HTTP/1.0")
-    assert ask(server, request).status in (400, 426, 505)
+    assert ask(server, request).status == 400
 
 
 def test_h2c_is_refused(server: Server, connect: Connect) -> None:
     with Raw(server.port) as raw:
         raw.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0")
-        try:
-            assert raw.response().status in (400, 403, 404, 405, 505)
-        except ConnectionError:
-            pass
+        assert raw.response().status == 400
         assert b"\0\0\0\4\1" not in raw.buffer, "SETTINGS acknowledged"
     answer = get(
         server,
@@ -195,25 +191,59 @@ def test_h2c_is_refused(server: Server, connect: Connect) -> None:
         "Connection: Upgrade, HTTP2-Settings",
         "HTTP2-Settings: AAMAAABkAAQAAP__",
     )
-    assert answer.status != 101
+    assert answer.status == 426
     connect().quiet()
 
 
 @pytest.mark.parametrize(
-    "request_", [b"\r\n\r\n", b"GET\r\n\r\n", b"GET /ws\r\n\r\n", b"x" * 5000 + b"\r\n\r\n", b"GET /ws HTTP/1.1\r\nno colon\r\n\r\n", b"\0" * 100, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc" + b"x" * 100, b"GET /" + b"a" * 20_000 + b" HTTP/1.1\r\n\r\n", b"GET /ws HTTP/9.9\r\nHost: a\r\n\r\n"],
-    ids=range(9),
-)  # fmt: skip
-def test_what_is_no_http(server: Server, connect: Connect, request_: bytes) -> None:
-    """An error or the end of the connection, and nobody else notices."""
-    other = connect()
-    with Raw(server.port, timeout=2) as raw:
-        try:
-            raw.send(request_)
+    ("request_", "status"),
+    [
+        (b"\r\n\r\n", 400),
+        (b"GET\r\n\r\n", 400),
+        (b"GET /ws\r\n\r\n", 400),
+        (b"x" * 5000 + b"\r\n\r\n", 400),
+        (b"x / HTTP/1.1\r\n\r\n", 405),
+        (b"CONNECT 127.0.0.1:1 HTTP/1.1\r\nHost: a\r\n\r\n\x81\x80\0\0\0\0", 405),
+        (b"GET /ws HTTP/1.1\r\nno colon\r\n\r\n", 400),
+        (b"GET /ws HTTP/1.1\nHost: a\n\n", 400),
+        (b"GET /%00 HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+        (b"GET /ws HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", 400),
+        (b"\0" * 100, 400),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc" + b"x" * 100, 400),
+        (b"GET /" + b"a" * 20_000 + b" HTTP/1.1\r\n\r\n", 431),
+        (b"GET /ws HTTP/1.1\r\n" + b"A: b\r\n" * 200 + b"\r\n", 431),
+        (b"GET /ws HTTP/9.9\r\nHost: a\r\n\r\n", 400),
+    ],
+    ids=range(15),
+)
+@pytest.mark.parametrize("half_close", [False, True])
+def test_what_is_no_http(server: Server, request_: bytes, status: int, half_close: bool) -> None:
+    """An answer with one line of text, then the end; not a silent one."""
+    with Raw(server.port) as raw:
+        raw.send(request_)
+        if half_close:
             raw.sock.shutdown(1)
-            assert 400 <= raw.response().status < 600
-        except (ConnectionError, TimeoutError):
-            pass
-    other.quiet()
+        answer = raw.response()
+        assert answer.status == status
+        assert answer.headers["content-type"] == "text/plain; charset=utf-8"
+        assert answer.text.endswith(".\n") and answer.text.count("\n") == 1
+        assert raw.closed()
+
+
+def test_a_head_byte_by_byte(server: Server) -> None:
+    with Raw(server.port) as raw:
+        for octet in handshake(server.port):
+            raw.send(bytes([octet]))
+        assert raw.response().status == 101
+        assert raw.json()["type"] == "welcome"
+
+
+def test_a_head_that_does_not_come_to_its_end(start: Start) -> None:
+    special = start(config(limits={"handshake_ms": 200}))
+    with Raw(special.port) as begun, Raw(special.port) as silent:
+        begun.send(b"GET /ws HTTP/1.1\r\nHost: a\r\n")
+        assert begun.response().status == 408
+        assert begun.closed() and silent.closed()
 
 
 # ---- who may

@@ -140,6 +140,17 @@ def test_fragments_are_one_message(server: Server, door: Door, channel: str) -> 
         assert take(out) == b"\xff"
 
 
+def test_all_in_binary(door: Door, channel: str) -> None:
+    plain, binary = door(subscribe=channel), door(subscribe=channel, form="binary")
+    sender = door(publish=channel)
+    for payload in PAYLOADS:
+        sender.send(payload)
+        data = payload.encode() if isinstance(payload, str) else payload
+        assert take(binary) == data
+        got = take(plain)
+        assert (got.encode() if isinstance(got, str) else got) == data
+
+
 # ---- from
 
 
@@ -197,6 +208,8 @@ def test_what_is_lost_ends_it(start: Start, door: Door, connect: Connect) -> Non
         ("/raw?subscribe=plain.a&subscribe=plain.a", 400, "bad_request"),
         ("/raw?subscribe=plain.a&publish=plain.a&publish=plain.b", 400, "bad_request"),
         ("/raw?subscribe=plain.a&from=never", 400, "bad_request"),
+        ("/raw?subscribe=plain.a&form=text", 400, "bad_request"),
+        ("/raw?publish=plain.a&form=binary", 400, "bad_request"),
         ("/raw?subscribe=plain.a&from=%7B%22last%22%3A-1%7D", 400, "bad_request"),
         ("/raw?subscribe=plain.a&from=now%2C%22id%22%3A1", 400, "bad_request"),
         ("/raw?subscribe=plain.a&from=1,%22id%22:1", 400, "bad_request"),

@@ -139,12 +139,59 @@ static void base64_round_trip(void **state)
     }
 }
 
+/* Fed in pieces of any size it says the same as for the whole, and no later than it must. */
+static void knows_utf8_in_pieces(void **state)
+{
+    static const struct {
+        struct span text;
+        size_t wrong; /* bytes after which it must be known; 0: it is good */
+    } cases[] = {
+        {SPAN("plain ascii, longer than a word"), 0},
+        {SPAN("12345678\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80 12345678"), 0},
+        {SPAN("\xed\x9f\xbf\xee\x80\x80\xf4\x8f\xbf\xbf"), 0},
+        {SPAN("12345678\xff"), 9},
+        {SPAN("\x80"), 1},
+        {SPAN("\xc0\x80"), 1},
+        {SPAN("\xc1\xbf"), 1},
+        {SPAN("\xe0\x9f\xbf"), 2},
+        {SPAN("\xed\xa0\x80"), 2},
+        {SPAN("\xf0\x8f\xbf\xbf"), 2},
+        {SPAN("\xf4\x90\x80\x80"), 2},
+        {SPAN("\xf5\x80\x80\x80"), 1},
+        {SPAN("\xe2\x82x"), 3},
+        {SPAN("\xe2x"), 2},
+        {SPAN("\xf0\x9f\x98\xf0"), 4},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct span text = cases[i].text;
+        for (size_t step = 1; step <= text.n; step++) {
+            struct utf8 u = {.left = 0};
+            size_t at = 0;
+            bool good = true;
+            while (good && at < text.n) {
+                size_t n = text.n - at < step ? text.n - at : step;
+                good = utf8_more(&u, span_of(text.p + at, n));
+                at += n;
+            }
+            assert_int_equal(good, cases[i].wrong == 0);
+            if (good) assert_true(utf8_ends(&u));
+            if (!good) assert_true(at < cases[i].wrong + step && at >= cases[i].wrong);
+        }
+        assert_int_equal(utf8_valid(text), cases[i].wrong == 0);
+    }
+    struct utf8 u = {.left = 0};
+    assert_true(utf8_more(&u, SPAN("a\xf0\x9f\x98")));
+    assert_false(utf8_ends(&u));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(knows_utf8),        cmocka_unit_test(writes_every_code_point),
         cmocka_unit_test(encodes_base64),    cmocka_unit_test(refuses_inexact_base64),
-        cmocka_unit_test(base64_round_trip),
+        cmocka_unit_test(base64_round_trip), cmocka_unit_test(knows_utf8_in_pieces),
     };
     return cmocka_run_group_tests_name("text", tests, NULL, NULL);
 }

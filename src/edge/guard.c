@@ -1,0 +1,204 @@
+#include "edge/guard.h"
+
+#include <errno.h>
+#include <libwebsockets.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "edge/conn.h"
+#include "edge/http.h"
+#include "edge/tap.h"
+
+#define READS 64 /* of bytes that are thrown away, in one go */
+
+static void find(struct conn *c, enum guard_finding finding, unsigned code)
+{
+    c->guard.finding = finding;
+    c->guard.code = code;
+    c->guard.state = GUARD_DEAF;
+    if (list_empty(&c->guard.found)) list_append(&c->edge->found, &c->guard.found);
+}
+
+/* libwebsockets is told that there is nothing to read now. Under TLS only SSL_read() itself can say
+ * so: libwebsockets asks OpenSSL what became of the last call. There, who sends without a pause what
+ * is thrown away has to be given up. */
+static ssize_t throw_away(struct conn *c, const struct tap_source *from)
+{
+    char rest[16384];
+    for (int i = 0; i < READS; i++) {
+        ssize_t got = tap_read(from, rest, sizeof(rest));
+        if (got <= 0) return got;
+    }
+    if (from->ssl) {
+        conn_kill(c);
+        return 0;
+    }
+    errno = EAGAIN;
+    return -1;
+}
+
+static ssize_t nothing(struct conn *c, const struct tap_source *from)
+{
+    if (from->ssl) return throw_away(c, from);
+    errno = EAGAIN;
+    return -1;
+}
+
+/* ---- the head -------------------------------------------------------------------------------- */
+
+/* Is it worth looking at again? Only a line that has become whole can change what is known, and the
+ * first bytes, so that a client cannot have the same bytes read for each new one. */
+static bool worth_reading(struct span all, size_t new)
+{
+    return all.n - new <= 64 || all.n >= HEAD_MAX || memchr(all.p + all.n - new, '\n', new);
+}
+
+/* All of a head has come, or nothing that can become one. */
+static bool pass_head(struct conn *c, const struct head *h)
+{
+    struct guard *g = &c->guard;
+    if (h->status != 0) {
+        g->refusal = *h;
+        find(c, GUARD_REFUSAL, 0);
+        return false;
+    }
+    buf_free(&g->head);
+    g->state = h->upgrade ? GUARD_REQUEST : GUARD_BODY;
+    return true;
+}
+
+/* What stands behind the head of a handshake is left where it is: it is to be read as frames. Under
+ * TLS nobody would look there again before more comes; RFC 6455 4.1 forbids to send it anyhow. */
+static size_t take_how_much(const struct tap_source *from, struct head *h, size_t before,
+                            size_t got)
+{
+    size_t rest = before + got - h->size;
+    if (h->status != 0 || !h->upgrade || rest == 0) return got;
+    if (!from->ssl) return got - rest;
+    *h = (struct head){.status = 400, .text = "Nothing may be sent before the answer."};
+    return got;
+}
+
+static ssize_t read_head(struct conn *c, const struct tap_source *from, char *p, size_t n)
+{
+    struct guard *g = &c->guard;
+    for (;;) {
+        struct head h = {.size = 0};
+        size_t before = g->head.n;
+        if (n <= before) return throw_away(c, from);
+        if (before > 0) memcpy(p, g->head.p, before);
+        ssize_t got = tap_peek(from, p + before, n - before);
+        if (got <= 0) return got;
+        struct span all = {p, before + (size_t)got};
+        if (worth_reading(all, (size_t)got)) head_read(all, &h);
+        got = tap_read(from, p + before, take_how_much(from, &h, before, (size_t)got));
+        if (got <= 0) return got;
+        if (h.size > 0 || h.status != 0) {
+            return pass_head(c, &h) ? (ssize_t)before + got : nothing(c, from);
+        }
+        buf_append(&g->head, p + before, (size_t)got);
+    }
+}
+
+/* ---- frames ---------------------------------------------------------------------------------- */
+
+static bool take_frames(struct conn *c, struct frames_piece *piece)
+{
+    struct frames_found found;
+    for (;;) {
+        switch (frames_next(&c->guard.frames, piece, &found)) {
+        case FRAMES_END: return true;
+        case FRAMES_PING: conn_ping(c, found.payload); break;
+        case FRAMES_PONG: conn_pong(c); break;
+        case FRAMES_CLOSE: find(c, GUARD_CLOSE, found.code); return false;
+        case FRAMES_BROKEN: find(c, GUARD_BROKEN, found.code); return false;
+        }
+    }
+}
+
+static ssize_t read_frames(struct conn *c, const struct tap_source *from, unsigned char *p,
+                           size_t n)
+{
+    for (int i = 0; i < READS; i++) {
+        ssize_t got = tap_read(from, p, n);
+        if (got <= 0) return got;
+        struct frames_piece piece = {.p = p, .n = (size_t)got};
+        bool more = take_frames(c, &piece);
+        if (piece.out > 0) return (ssize_t)piece.out;
+        if (!more || !from->ssl) return nothing(c, from);
+    }
+    return throw_away(c, from); /* control frames without end */
+}
+
+static ssize_t read_checked(void *who, const struct tap_source *from, void *p, size_t n)
+{
+    struct conn *c = who;
+    c->guard.ssl = from->ssl;
+    switch (c->guard.state) {
+    case GUARD_HEAD: return read_head(c, from, p, n);
+    case GUARD_FRAMES: return read_frames(c, from, p, n);
+    case GUARD_DEAF: return throw_away(c, from);
+    case GUARD_REQUEST:
+    case GUARD_BODY: break;
+    }
+    return tap_read(from, p, n);
+}
+
+/* ---- life ------------------------------------------------------------------------------------ */
+
+void guard_init(struct conn *c, int fd)
+{
+    buf_init(&c->guard.head, HEAD_MAX);
+    list_init(&c->guard.found);
+    tap_watch(fd, read_checked, c);
+}
+
+void guard_done(struct conn *c)
+{
+    tap_forget(c->fd, c);
+    list_del(&c->guard.found);
+    if (c->guard.upgraded)
+        frames_done(&c->guard.frames);
+    else
+        buf_free(&c->guard.head);
+}
+
+bool guard_has_begun(const struct conn *c)
+{
+    return c->guard.state == GUARD_HEAD && c->guard.head.n > 0;
+}
+
+bool guard_saw_upgrade(const struct conn *c)
+{
+    return c->guard.state == GUARD_REQUEST;
+}
+
+void guard_upgraded(struct conn *c, uint64_t limit)
+{
+    buf_free(&c->guard.head);
+    frames_init(&c->guard.frames, limit);
+    c->guard.upgraded = true;
+    c->guard.state = GUARD_FRAMES;
+}
+
+void guard_deafen(struct conn *c)
+{
+    c->guard.state = GUARD_DEAF;
+}
+
+void guard_turn(struct edge *edge)
+{
+    while (!list_empty(&edge->found)) {
+        struct conn *c = LIST_ITEM(list_pop(&edge->found), struct conn, guard.found);
+        struct head *h = &c->guard.refusal;
+        switch (c->guard.finding) {
+        case GUARD_NOTHING: break;
+        case GUARD_CLOSE: conn_peer_closes(c, c->guard.code); break;
+        case GUARD_BROKEN: conn_broken(c, c->guard.code); break;
+        case GUARD_REFUSAL:
+            http_refuse(c, &(struct http_answer){h->status, h->headers, h->text});
+            break;
+        }
+        c->guard.finding = GUARD_NOTHING;
+    }
+}

@@ -1,0 +1,222 @@
+#include "edge/head.h"
+
+#include <string.h>
+#include <strings.h>
+
+#include "base/percent.h"
+
+#define METHOD_MAX 32
+
+/* Headers that a request has once at most, as a bit for each that was seen. */
+static const char *const single[] = {
+    "host",   "upgrade",        "sec-websocket-key", "sec-websocket-version",
+    "origin", "content-length", "authorization",
+};
+enum { HOST, UPGRADE, KEY, VERSION, ORIGIN, LENGTH, AUTHORIZATION, SINGLES };
+
+struct reading {
+    struct head *head;
+    unsigned seen; /* of `single` */
+    bool old;      /* HTTP/1.0 */
+    bool chunked;
+    bool websocket;
+};
+
+static bool refuse(struct head *h, unsigned status, const char *text)
+{
+    h->status = status;
+    h->text = text;
+    return false;
+}
+
+static bool bad(struct head *h, const char *text)
+{
+    return refuse(h, 400, text);
+}
+
+/* RFC 9110, section 5.6.2. */
+static bool is_token(struct span s)
+{
+    for (size_t i = 0; i < s.n; i++) {
+        char c = s.p[i];
+        if ((c < '0' || c > '9') && (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') &&
+            (c == '\0' || !strchr("!#$%&'*+-.^_`|~", c)))
+            return false;
+    }
+    return s.n > 0;
+}
+
+static bool is(struct span s, const char *word)
+{
+    return s.n == strlen(word) && strncasecmp(s.p, word, s.n) == 0;
+}
+
+static struct span trim(struct span s)
+{
+    while (s.n > 0 && (s.p[0] == ' ' || s.p[0] == '\t'))
+        s = span_of(s.p + 1, s.n - 1);
+    while (s.n > 0 && (s.p[s.n - 1] == ' ' || s.p[s.n - 1] == '\t'))
+        s.n--;
+    return s;
+}
+
+/* What stands before the first `c`, which is taken off as well. False: there is none. */
+static bool cut(struct span *rest, char c, struct span *ret)
+{
+    const char *at = rest->n > 0 ? memchr(rest->p, c, rest->n) : NULL;
+    if (!at) return false;
+    *ret = span_of(rest->p, (size_t)(at - rest->p));
+    *rest = span_of(at + 1, rest->n - ret->n - 1);
+    return true;
+}
+
+/* ---- the request line ------------------------------------------------------------------------ */
+
+/* CONNECT would make libwebsockets change to raw bytes, and what it does not know garbage. */
+static bool method_good(struct head *h, struct span method)
+{
+    static const char *const known[] = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"};
+    for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+        if (span_eq(method, span_str(known[i]))) return true;
+    h->headers = "Allow: GET, HEAD\r\n";
+    return refuse(h, 405, "Only GET and HEAD are possible here.");
+}
+
+static bool target_good(struct head *h, struct span target)
+{
+    if (target.n == 0 || target.p[0] != '/')
+        return bad(h, "The target of the request must be a path that begins with a slash.");
+    for (size_t i = 0; i < target.n; i++) {
+        unsigned char c = (unsigned char)target.p[i];
+        if (c <= ' ' || c >= 0x7f || c == '#')
+            return bad(h, "The path of the request has a character that must be percent-encoded.");
+        if (c == '%' && percent_byte(span_of(target.p + i, target.n - i)) <= 0)
+            return bad(h, "The path of the request has a % that is no escape, or stands for NUL.");
+    }
+    return true;
+}
+
+static bool first_line(struct reading *r, struct span line)
+{
+    struct span method, target;
+    if (!cut(&line, ' ', &method) || !cut(&line, ' ', &target) || !is_token(method))
+        return bad(r->head, "This is not the first line of an HTTP request.");
+    r->old = span_eq(line, SPAN("HTTP/1.0"));
+    if (!r->old && !span_eq(line, SPAN("HTTP/1.1")))
+        return bad(r->head, "HTTP/1.1 is spoken here.");
+    return method_good(r->head, method) && target_good(r->head, target);
+}
+
+/* ---- header lines ---------------------------------------------------------------------------- */
+
+static bool value_good(struct span value)
+{
+    for (size_t i = 0; i < value.n; i++) {
+        unsigned char c = (unsigned char)value.p[i];
+        if ((c < ' ' && c != '\t') || c == 0x7f) return false;
+    }
+    return true;
+}
+
+/* Digits, and few enough to be a size. */
+static bool length_good(struct span value)
+{
+    for (size_t i = 0; i < value.n; i++)
+        if (value.p[i] < '0' || value.p[i] > '9') return false;
+    return value.n > 0 && value.n <= 18;
+}
+
+static bool is_zero(struct span value)
+{
+    for (size_t i = 0; i < value.n; i++)
+        if (value.p[i] != '0') return false;
+    return true;
+}
+
+static bool note(struct reading *r, unsigned which, struct span value)
+{
+    if (r->seen & 1U << which) return bad(r->head, "A header is there twice that may be once.");
+    r->seen |= 1U << which;
+    if (which == UPGRADE) r->websocket = is(value, "websocket");
+    if (which == LENGTH && !length_good(value))
+        return bad(r->head, "Content-Length is not a number.");
+    if (which == LENGTH && !is_zero(value)) r->head->body = true;
+    return true;
+}
+
+static bool field(struct reading *r, struct span line)
+{
+    struct span name, value;
+    if (line.p[0] == ' ' || line.p[0] == '\t')
+        return bad(r->head, "A header that goes on in a second line is not taken.");
+    if (!cut(&line, ':', &name) || !is_token(name))
+        return bad(r->head, "A header line is not NAME: VALUE.");
+    value = trim(line);
+    if (!value_good(value)) return bad(r->head, "A header has a control character.");
+    if (is(name, "transfer-encoding")) r->chunked = r->head->body = true;
+    for (unsigned i = 0; i < SINGLES; i++)
+        if (is(name, single[i])) return note(r, i, value);
+    return true;
+}
+
+/* ---- all of it ------------------------------------------------------------------------------- */
+
+static bool whole_good(struct reading *r)
+{
+    struct head *h = r->head;
+    if (!r->old && !(r->seen & 1U << HOST)) return bad(h, "The Host header is missing.");
+    if (r->chunked && (r->old || r->seen & 1U << LENGTH))
+        return bad(h, "Transfer-Encoding and Content-Length exclude each other.");
+    if (!(r->seen & 1U << UPGRADE)) return true;
+    if (!r->websocket) {
+        h->headers = "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n";
+        return refuse(h, 426, "Only an upgrade to websocket is possible.");
+    }
+    h->upgrade = true;
+    if (h->body) return bad(h, "A request for a WebSocket has no body.");
+    return true;
+}
+
+/* Each line ends with CR LF: a bare LF would end it for some and not for others. */
+static bool next_line(struct head *h, struct span *rest, struct span *ret)
+{
+    if (!cut(rest, '\n', ret)) return false;
+    if (ret->n > 0 && ret->p[ret->n - 1] == '\r') {
+        ret->n--;
+        if (!memchr(ret->p, '\r', ret->n)) return true;
+    }
+    return bad(h, "A line of the request must end with CR LF.");
+}
+
+static bool early_good(struct head *h, struct span in)
+{
+    size_t n = 0;
+    while (n < in.n && n <= METHOD_MAX && in.p[n] != ' ')
+        n++;
+    if (n > METHOD_MAX || (in.n > 0 && !is_token(span_of(in.p, n))))
+        return bad(h, "This is not the first line of an HTTP request.");
+    return true;
+}
+
+void head_read(struct span in, struct head *ret)
+{
+    struct reading r = {.head = ret};
+    struct span rest = in, line;
+    *ret = (struct head){.size = 0};
+    if (!early_good(ret, in)) return;
+    if (rest.n > HEAD_MAX) rest.n = HEAD_MAX;
+    for (unsigned count = 0; next_line(ret, &rest, &line); count++) {
+        if (count > 0 && line.n == 0) {
+            ret->size = (size_t)(rest.p - in.p);
+            (void)whole_good(&r);
+            return;
+        }
+        if (count > HEAD_FIELDS) {
+            (void)refuse(ret, 431, "There are too many headers.");
+            return;
+        }
+        if (!(count == 0 ? first_line(&r, line) : field(&r, line))) return;
+    }
+    if (ret->status == 0 && in.n >= HEAD_MAX)
+        (void)refuse(ret, 431, "The headers are larger than 16384 bytes.");
+}

@@ -1,0 +1,200 @@
+/* The head of a request: what passes, and what is refused with which status. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "base/buf.h"
+#include "edge/head.h"
+
+#define HOST "Host: a\r\n"
+#define WS "Upgrade: websocket\r\nConnection: Upgrade\r\n"
+
+/* Nothing is known before the end has come, unless it is refused before. */
+static void read_both(const char *what, struct span in, struct head *ret)
+{
+    struct head early;
+
+    head_read(in, ret);
+    for (size_t n = 0; n < in.n; n++) {
+        head_read(span_of(in.p, n), &early);
+        if (early.size > 0) fail_msg("%s: complete with %zu of %zu bytes", what, n, in.n);
+        if (early.status == 0) continue;
+        if (early.status != ret->status)
+            fail_msg("%s: %u, then %u", what, early.status, ret->status);
+        return;
+    }
+}
+
+static void test_good(void **state)
+{
+    static const struct {
+        const char *text;
+        bool upgrade, body;
+    } cases[] = {
+        {"GET / HTTP/1.1\r\n" HOST "\r\n", false, false},
+        {"GET /a%20b?c=%7b&d=+ HTTP/1.1\r\n" HOST "\r\n", false, false},
+        {"HEAD / HTTP/1.0\r\n\r\n", false, false},
+        {"POST / HTTP/1.1\r\n" HOST "Content-Length: 0\r\n\r\n", false, false},
+        {"POST / HTTP/1.1\r\n" HOST "Content-Length: 12\r\n\r\n", false, true},
+        {"PUT / HTTP/1.1\r\n" HOST "transfer-encoding: chunked\r\n\r\n", false, true},
+        {"GET /ws HTTP/1.1\r\n" HOST WS "\r\n", true, false},
+        {"GET /ws HTTP/1.0\r\n" WS "\r\n", true, false}, /* the handshake refuses it */
+        {"GET /ws HTTP/1.1\r\nhost:a\r\nUPGRADE:\t WebSocket \r\n\r\n", true, false},
+        {"GET / HTTP/1.1\r\n" HOST "X:\r\nX: \xc3\xa9\r\n!#$%&'*+-.^_`|~09az: x\ty\r\n\r\n", false,
+         false},
+    };
+    struct head h;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        read_both(cases[i].text, span_str(cases[i].text), &h);
+        if (h.status != 0) fail_msg("%s: %u %s", cases[i].text, h.status, h.text);
+        assert_int_equal(h.size, strlen(cases[i].text));
+        assert_int_equal(h.upgrade, cases[i].upgrade);
+        assert_int_equal(h.body, cases[i].body);
+    }
+}
+
+static void test_what_follows_is_not_part_of_it(void **state)
+{
+    const char *text = "GET / HTTP/1.1\r\n" HOST "\r\n";
+    struct head h;
+
+    (void)state;
+    head_read(SPAN("GET / HTTP/1.1\r\n" HOST "\r\n\x81\x80 more\n\n"), &h);
+    assert_int_equal(h.status, 0);
+    assert_int_equal(h.size, strlen(text));
+}
+
+static void test_bad(void **state)
+{
+    static const struct {
+        struct span in;
+        unsigned status;
+    } cases[] = {
+        /* the request line */
+        {SPAN("\r\n"), 400},
+        {SPAN("\r\n\r\n"), 400},
+        {SPAN("\n"), 400},
+        {SPAN(" GET / HTTP/1.1\r\n"), 400},
+        {SPAN("\x16\x03\x01\x02\x00\x01"), 400},
+        {SPAN("\0\0\0"), 400},
+        {SPAN("GET\r\n"), 400},
+        {SPAN("GET /\r\n"), 400},
+        {SPAN("GET  / HTTP/1.1\r\n"), 400},
+        {SPAN("GET / HTTP/1.1 \r\n"), 400},
+        {SPAN("GET / HTTP/1.1\n"), 400},
+        {SPAN("GET / HTTP/1.1\r\r\n"), 400},
+        {SPAN("GET / HTTP/0.9\r\n"), 400},
+        {SPAN("GET / HTTP/2.0\r\n"), 400},
+        {SPAN("GET / http/1.1\r\n"), 400},
+        {SPAN("GET / HTTP/1.10\r\n"), 400},
+        {SPAN("PRI * HTTP/2.0\r\n\r\n"), 400},
+        {SPAN("AMETHODTHATISLONGERTHANANYOTHERONE"), 400},
+        {SPAN("GE(T / HTTP/1.1\r\n"), 400},
+        {SPAN("get / HTTP/1.1\r\n"), 405},
+        {SPAN("CONNECT a:80 HTTP/1.1\r\n"), 405},
+        {SPAN("TRACE / HTTP/1.1\r\n"), 405},
+        {SPAN("X / HTTP/1.1\r\n"), 405},
+        {SPAN("GET * HTTP/1.1\r\n"), 400},
+        {SPAN("OPTIONS * HTTP/1.1\r\n"), 400},
+        {SPAN("GET ws HTTP/1.1\r\n"), 400},
+        {SPAN("GET http://a/ws HTTP/1.1\r\n"), 400},
+        {SPAN("GET /# HTTP/1.1\r\n"), 400},
+        {SPAN("GET /\x80 HTTP/1.1\r\n"), 400},
+        {SPAN("GET /\t HTTP/1.1\r\n"), 400},
+        {SPAN("GET /\0 HTTP/1.1\r\n"), 400},
+        {SPAN("GET /% HTTP/1.1\r\n"), 400},
+        {SPAN("GET /%2 HTTP/1.1\r\n"), 400},
+        {SPAN("GET /%zz HTTP/1.1\r\n"), 400},
+        {SPAN("GET /%00 HTTP/1.1\r\n"), 400},
+        /* header lines */
+        {SPAN("GET / HTTP/1.1\r\nno colon\r\n"), 400},
+        {SPAN("GET / HTTP/1.1\r\n: x\r\n"), 400},
+        {SPAN("GET / HTTP/1.1\r\nHost : a\r\n"), 400},
+        {SPAN("GET / HTTP/1.1\r\n Host: a\r\n"), 400},
+        {SPAN("GET / HTTP/1.1\r\n" HOST "\tb\r\n"), 400},
+        {SPAN("GET / HTTP/1.1\r\nHost: a\n"), 400},
+        {SPAN("GET / HTTP/1.1\r\nHost: a\rb\r\n"), 400},
+        {SPAN("GET / HTTP/1.1\r\nX: a\0b\r\n"), 400},
+        {SPAN("GET / HTTP/1.1\r\nX: a\x01\r\n"), 400},
+        {SPAN("GET / HTTP/1.1\r\nX: a\x7f\r\n"), 400},
+        {SPAN("GET / HTTP/1.1\r\n\r\n"), 400},
+        {SPAN("GET / HTTP/1.1\r\n" HOST HOST), 400},
+        {SPAN("GET / HTTP/1.1\r\n" HOST "Origin: a\r\nOrigin: b\r\n"), 400},
+        {SPAN("GET / HTTP/1.1\r\n" HOST WS "Upgrade: websocket\r\n"), 400},
+        {SPAN("GET / HTTP/1.1\r\n" HOST "Sec-WebSocket-Key: a\r\nsec-websocket-key: a\r\n"), 400},
+        {SPAN("GET / HTTP/1.1\r\n" HOST "Content-Length: x\r\n"), 400},
+        {SPAN("GET / HTTP/1.1\r\n" HOST "Content-Length: -1\r\n"), 400},
+        {SPAN("GET / HTTP/1.1\r\n" HOST "Content-Length:\r\n"), 400},
+        {SPAN("GET / HTTP/1.1\r\n" HOST "Content-Length: 1\r\nContent-Length: 1\r\n"), 400},
+        {SPAN("GET / HTTP/1.1\r\n" HOST "Content-Length: 9999999999999999999\r\n"), 400},
+        {SPAN("POST / HTTP/1.1\r\n" HOST "Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n"),
+         400},
+        {SPAN("POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n"), 400},
+        {SPAN("GET /ws HTTP/1.1\r\n" HOST WS "Content-Length: 1\r\n\r\n"), 400},
+        {SPAN("GET /ws HTTP/1.1\r\n" HOST WS "Transfer-Encoding: chunked\r\n\r\n"), 400},
+        {SPAN("GET /ws HTTP/1.1\r\n" HOST "Upgrade: h2c\r\n\r\n"), 426},
+        {SPAN("GET /ws HTTP/1.1\r\n" HOST "Upgrade: foo\r\n\r\n"), 426},
+        {SPAN("GET /ws HTTP/1.1\r\n" HOST "Upgrade:\r\n\r\n"), 426},
+        {SPAN("GET /ws HTTP/1.1\r\n" HOST "Upgrade: websocket, h2c\r\n\r\n"), 426},
+    };
+    struct head h;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        read_both(cases[i].in.p, cases[i].in, &h);
+        if (h.status != cases[i].status)
+            fail_msg("%s: %u %s", cases[i].in.p, h.status, h.text ? h.text : "");
+        assert_true(strlen(h.text) > 0);
+    }
+}
+
+static void test_sizes(void **state)
+{
+    struct buf text;
+    struct head h;
+
+    (void)state;
+    buf_init(&text, BUF_UNLIMITED);
+    for (size_t size = HEAD_MAX - 2; size <= HEAD_MAX + 2; size++) {
+        buf_clear(&text);
+        buf_str(&text, "GET / HTTP/1.1\r\n" HOST "X: ");
+        while (text.n < size - 4)
+            buf_byte(&text, 'x');
+        buf_str(&text, "\r\n\r\n");
+        head_read(buf_view(&text), &h);
+        assert_int_equal(h.status, size <= HEAD_MAX ? 0 : 431);
+    }
+    for (unsigned count = HEAD_FIELDS - 2; count < HEAD_FIELDS + 2; count++) {
+        buf_clear(&text);
+        buf_str(&text, "GET / HTTP/1.1\r\n" HOST);
+        for (unsigned i = 1; i < count; i++)
+            buf_str(&text, "X:\r\n");
+        buf_str(&text, "\r\n");
+        head_read(buf_view(&text), &h);
+        assert_int_equal(h.status, count <= HEAD_FIELDS ? 0 : 431);
+    }
+    buf_clear(&text);
+    buf_str(&text, "GET /");
+    while (text.n < HEAD_MAX)
+        buf_byte(&text, 'x');
+    head_read(buf_view(&text), &h);
+    assert_int_equal(h.status, 431);
+    buf_free(&text);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_good),
+        cmocka_unit_test(test_what_follows_is_not_part_of_it),
+        cmocka_unit_test(test_bad),
+        cmocka_unit_test(test_sizes),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
