@@ -8,6 +8,7 @@ VERSION := 0.1.0
 # ---------------------------------------------------------------- what may be set from outside
 SAN ?=
 V ?=
+CASES ?=
 ARGS ?=
 PREFIX ?= /usr/local
 DESTDIR ?=
@@ -197,7 +198,7 @@ help: ## this list
 	@echo '             SAN=address|thread  ARGS="-c FILE"  TLS=1  PREFIX  DESTDIR  JOBS  IMAGE'
 
 # ---------------------------------------------------------------- tests
-.PHONY: test test-full test-js test-browser test-kafka check-c check-fresh fuzz fuzzers
+.PHONY: conformance test test-full test-js test-browser test-kafka check-c check-fresh fuzz fuzzers
 VENV := build/venv
 NODE := build/node
 KAFKA := build/kafka
@@ -218,6 +219,11 @@ test-full: ## test with the long tests, then the suite under both sanitizers
 
 test-kafka: all tests $(VENV)/ready $(KAFKA)/ready ## the tests of Kafka alone, on a real broker
 	@SAN=$(SAN) tests/run $(B) kafka
+
+conformance: ## the Autobahn fuzzing client against /raw (CASES="6.* 9.1.*": some of it)
+	$(call packages,run build test)
+	@$(MAKE) --no-print-directory -j$(JOBS) all
+	@tests/conformance/run $(B) $(CASES)
 
 test-js: all $(NODE)/ready ## wsbus.js under Node, against the daemon
 	@SAN=$(SAN) tests/run $(B) js
