@@ -81,6 +81,7 @@ struct config {
 
     struct {
         uint64_t message_bytes, frame_bytes;
+        uint64_t half_open;    /* connections without a finished request */
         uint64_t header_bytes; /* of a request over HTTP */
         uint64_t fragments;    /* of one message; 0: any number, likewise below */
         uint64_t connections, subscriptions, history;

@@ -110,6 +110,8 @@ const struct option_row option_rows[] = {
     ROW_U64(limits, connections, "100000", 1, 10000000, "Connections of the process"),
     ROW_U64(limits, address_connections, "1000", 0, 10000000,
             "Connections from one address (IPv6: from one /64), not of this machine; 0: any number"),
+    ROW_U64(limits, half_open, "10000", 1, 10000000,
+            "Connections whose request or handshake is not finished; beyond it the oldest is closed"),
     ROW_U64(limits, handshakes_per_second, "10000", 0, 10000000,
             "New connections of the process in a second; 0: any number"),
     ROW_U64(limits, address_handshakes_per_second, "100", 0, 10000000,

@@ -18,6 +18,7 @@ uint64_t admission_init(struct admission *a, uint64_t wanted, uint64_t per_secon
     atomic_init(&a->refusing, 0);
     atomic_init(&a->full_at, 0);
     a->cost = bucket_cost(per_second);
+    atomic_init(&a->half_open, 0);
     atomic_init(&a->draining, false);
     a->limit = wanted;
     a->answer_limit = ADMISSION_ANSWERS;

@@ -28,8 +28,9 @@ struct admission {
     atomic_uint_fast64_t open;
     atomic_uint_fast64_t answers;
     atomic_uint_fast64_t admin;
-    atomic_uint_fast64_t refusing; /* below the limit, but only to be told no */
-    atomic_uint_fast64_t full_at;  /* of the bucket of new connections */
+    atomic_uint_fast64_t refusing;  /* below the limit, but only to be told no */
+    atomic_uint_fast64_t half_open; /* see edge/half_open.h */
+    atomic_uint_fast64_t full_at;   /* of the bucket of new connections */
     uint64_t cost;
     uint64_t limit, answer_limit;
     atomic_bool draining;

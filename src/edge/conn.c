@@ -13,6 +13,7 @@
 #include "base/mem.h"
 #include "base/text.h"
 #include "edge/acked.h"
+#include "edge/half_open.h"
 #include "edge/http.h"
 #include "edge/listen.h"
 #include "edge/scrape.h"
@@ -102,6 +103,7 @@ struct conn *conn_new(struct edge *edge, const struct arrival *a)
     timer_set(&edge->wheel, &c->deadline, clock_ticks() + edge->config->limits.handshake_ms);
     if (atomic_load(&edge->admission->draining)) conn_hurry(c);
     list_append(&edge->conns, &c->node);
+    half_open_enter(c);
     atomic_fetch_add_explicit(&edge->count, 1, memory_order_relaxed);
     return c;
 }
@@ -111,6 +113,7 @@ void conn_free(struct conn *c)
     conn_gone(c);
     timer_stop(&c->edge->wheel, &c->deadline);
     list_del(&c->node);
+    half_open_leave(c);
     buf_free(&c->rx);
     guard_done(c);
     raw_free(c->raw);
@@ -135,6 +138,7 @@ void conn_kill(struct conn *c)
 {
     if (c->state == CONN_DEAD) return;
     c->state = CONN_DEAD;
+    half_open_leave(c);
     shutdown(c->fd, SHUT_RDWR);
 }
 
@@ -159,6 +163,7 @@ static void leave_open(struct conn *c)
     c->state = CONN_CLOSING;
     c->left = clock_ticks();
     c->taken = acked_bytes(lws_get_socket_fd(c->wsi));
+    half_open_leave(c);
     buf_free(&c->rx);
     timer_set(&c->edge->wheel, &c->deadline, clock_ticks() + CLOSE_MS);
 }
@@ -167,6 +172,7 @@ void conn_established(struct conn *c)
 {
     timer_stop(&c->edge->wheel, &c->deadline);
     c->state = CONN_OPEN;
+    half_open_leave(c);
     count(c, COUNTER_HANDSHAKES);
     if (c->raw) c->rx.max = c->edge->config->limits.message_bytes;
     guard_upgraded(c, c->rx.max);
@@ -281,7 +287,7 @@ void conn_ping(struct conn *c, struct span payload)
 
 void conn_pong(struct conn *c)
 {
-    if (c->state == CONN_OPEN) session_alive(c->session);
+    if (c->state == CONN_OPEN) session_ponged(c->session);
 }
 
 /* ---- out ------------------------------------------------------------------------------------ */
@@ -372,6 +378,8 @@ void conn_peer_closes(struct conn *c, enum close_code code)
 
 void conn_broken(struct conn *c, enum close_code code)
 {
+    if (c->state == CONN_OPEN && code == CLOSE_TOO_BIG)
+        count(c, c->payloads ? COUNTER_LIMIT_MESSAGE_BYTES : COUNTER_LIMIT_FRAME_BYTES);
     if (c->state == CONN_OPEN)
         (void)refuse_message(c, code);
     else if (c->state == CONN_CLOSING)

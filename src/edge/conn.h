@@ -42,6 +42,7 @@ struct conn {
     struct lws *wsi;
     struct session *session; /* from the upgrade until session_gone() */
     struct list node;        /* edge->conns */
+    struct list half_open;   /* edge->half_open */
     struct guard guard;      /* between the socket and libwebsockets */
     struct timer deadline;   /* of the handshake, the answer, a message in pieces, a /raw's last
                                 publishes, the close */

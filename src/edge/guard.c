@@ -48,9 +48,9 @@ static ssize_t nothing(struct conn *c, const struct tap_source *from)
 
 /* Is it worth looking at again? Only a line that has become whole can change what is known, and the
  * first bytes, so that a client cannot have the same bytes read for each new one. */
-static bool worth_reading(struct span all, size_t new)
+static bool worth_reading(struct span all, size_t new, size_t most)
 {
-    return all.n - new <= 64 || all.n >= HEAD_MAX || memchr(all.p + all.n - new, '\n', new);
+    return all.n - new <= 64 || all.n >= most || memchr(all.p + all.n - new, '\n', new);
 }
 
 /* All of a head has come, or nothing that can become one. */
@@ -82,6 +82,7 @@ static size_t take_how_much(const struct tap_source *from, struct head *h, size_
 static ssize_t read_head(struct conn *c, const struct tap_source *from, char *p, size_t n)
 {
     struct guard *g = &c->guard;
+    size_t most = g->head.max;
     for (;;) {
         struct head h = {.size = 0};
         size_t before = g->head.n;
@@ -90,7 +91,7 @@ static ssize_t read_head(struct conn *c, const struct tap_source *from, char *p,
         ssize_t got = tap_peek(from, p + before, n - before);
         if (got <= 0) return got;
         struct span all = {p, before + (size_t)got};
-        if (worth_reading(all, (size_t)got)) head_read(all, &h);
+        if (worth_reading(all, (size_t)got, most)) head_read(all, most, &h);
         got = tap_read(from, p + before, take_how_much(from, &h, before, (size_t)got));
         if (got <= 0) return got;
         if (h.size > 0 || h.status != 0) {
@@ -148,7 +149,7 @@ static ssize_t read_checked(void *who, const struct tap_source *from, void *p, s
 
 void guard_init(struct conn *c, int fd)
 {
-    buf_init(&c->guard.head, HEAD_MAX);
+    buf_init(&c->guard.head, (size_t)c->edge->config->limits.header_bytes);
     list_init(&c->guard.found);
     tap_watch(fd, read_checked, c);
 }

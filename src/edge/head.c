@@ -198,13 +198,13 @@ static bool early_good(struct head *h, struct span in)
     return true;
 }
 
-void head_read(struct span in, struct head *ret)
+void head_read(struct span in, size_t most, struct head *ret)
 {
     struct reading r = {.head = ret};
     struct span rest = in, line;
     *ret = (struct head){.size = 0};
     if (!early_good(ret, in)) return;
-    if (rest.n > HEAD_MAX) rest.n = HEAD_MAX;
+    if (rest.n > most) rest.n = most;
     for (unsigned count = 0; next_line(ret, &rest, &line); count++) {
         if (count > 0 && line.n == 0) {
             ret->size = (size_t)(rest.p - in.p);
@@ -217,6 +217,6 @@ void head_read(struct span in, struct head *ret)
         }
         if (!(count == 0 ? first_line(&r, line) : field(&r, line))) return;
     }
-    if (ret->status == 0 && in.n >= HEAD_MAX)
-        (void)refuse(ret, 431, "The headers are larger than 16384 bytes.");
+    if (ret->status == 0 && in.n >= most)
+        (void)refuse(ret, 431, "The head of the request is too large (limits.header_bytes).");
 }

@@ -9,7 +9,6 @@
 
 #include "base/span.h"
 
-#define HEAD_MAX 16384u  /* bytes, with the empty line */
 #define HEAD_FIELDS 128u /* header lines */
 
 struct head {
@@ -21,7 +20,8 @@ struct head {
     const char *headers, *text;
 };
 
-/* Of what has come so far. A beginning that can be no request is refused at once. */
-void head_read(struct span in, struct head *ret);
+/* Of what has come so far; it may have `most` bytes with its empty line. A beginning that can be no
+ * request is refused at once. */
+void head_read(struct span in, size_t most, struct head *ret);
 
 #endif

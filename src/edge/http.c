@@ -101,6 +101,8 @@ const struct http_answer *http_refusal(const struct conn *c)
 void http_refuse(struct conn *c, const struct http_answer *a)
 {
     if (c->state != CONN_HTTP) return;
+    if (a->status == 431)
+        counter_add(session_worker_counters(c->edge->sessions), COUNTER_LIMIT_HEADER_BYTES, 1);
     write_answer(c, a, "text/plain; charset=utf-8", true);
     conn_linger(c);
 }
@@ -108,6 +110,7 @@ void http_refuse(struct conn *c, const struct http_answer *a)
 static bool ready(const struct edge *e)
 {
     if (atomic_load(&e->admission->draining)) return false;
+    if (atomic_load(&e->admission->open) >= e->admission->limit) return false;
     for (unsigned i = 0; i < hub_bus_count(e->hub); i++)
         if (hub_bus_up(e->hub, i)) return true;
     return false;
@@ -138,7 +141,7 @@ static int live(struct conn *c)
 
 static int readiness(struct conn *c)
 {
-    return health(c, ready(c->edge), "Not ready: draining, or no bus is up.");
+    return health(c, ready(c->edge), "Not ready: draining, full, or no bus is up.");
 }
 
 static int no_upgrade(struct conn *c)

@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "edge/conn.h"
 #include "edge/handshake.h"
+#include "edge/head.h"
 #include "edge/http.h"
 #include "edge/listen.h"
 
@@ -91,6 +92,14 @@ static uint64_t tls_options(const struct edge *edge)
     return LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT | LWS_SERVER_OPTION_CREATE_VHOST_SSL_CTX;
 }
 
+/* What is larger has been refused (edge/guard.h). Beside values libwebsockets keeps a few bytes of its
+ * own for each header. */
+static unsigned short header_room(const struct config *config)
+{
+    uint64_t room = config->limits.header_bytes + 16 * (uint64_t)HEAD_FIELDS;
+    return room < UINT16_MAX ? (unsigned short)room : UINT16_MAX;
+}
+
 int wire_open(struct wire *w, uv_loop_t *loop, struct edge *edge, char *err, size_t err_size)
 {
     void *loops[] = {loop};
@@ -108,7 +117,7 @@ int wire_open(struct wire *w, uv_loop_t *loop, struct edge *edge, char *err, siz
         .pcontext = &w->context,
         .user = w,
         .pt_serv_buf_size = WIRE_TX_PACKET,
-        .max_http_header_data = (unsigned short)edge->config->limits.header_bytes,
+        .max_http_header_data = header_room(edge->config),
         .timeout_secs = NEVER_S,
         .keepalive_timeout = NEVER_S,
         .retry_and_idle_policy = &no_pings,

@@ -204,6 +204,7 @@ static void open_edge(struct worker *w, const struct worker_spec *spec)
     w->edge.root = spec->root;
     w->edge.tls = spec->tls;
     list_init(&w->edge.conns);
+    list_init(&w->edge.half_open);
     list_init(&w->edge.found);
     timers_init(&w->edge.wheel, clock_ticks());
     timer_init(&w->last, on_last);

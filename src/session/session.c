@@ -375,11 +375,21 @@ void session_alive(struct session *s)
     s->alive = clock_ticks();
 }
 
+void session_ponged(struct session *s)
+{
+    s->w->now = s->alive = clock_ticks();
+    if (s->state > SESSION_DRAINING) return;
+    if (!budget_take(&s->budget, &s->w->rates, BUDGET_FRAMES, 1, s->w->now))
+        session_limit(s, "limits.frames_per_second", COUNTER_LIMIT_FRAMES);
+}
+
 void session_pong(struct session *s, struct span payload)
 {
-    struct slip *slip = slip_new(frame_new(FRAME_PONG, payload));
+    struct slip *slip;
 
-    s->w->now = s->alive = clock_ticks();
+    session_ponged(s);
+    if (!session_live(s)) return;
+    slip = slip_new(frame_new(FRAME_PONG, payload));
     session_push(s, slip, OUTQ_CAPPED, NULL);
     slip_unref(slip);
 }

@@ -64,8 +64,10 @@ struct session *session_open(struct session_worker *w, struct transport *t, cons
 void session_text(struct session *s, struct span text);
 /* A sign of life: any bytes, a pong. */
 void session_alive(struct session *s);
-/* The answer to a WebSocket ping: it goes the way of everything else that is sent. */
+/* A WebSocket ping, whose answer goes the way of everything else that is sent; and a pong. Both
+ * count as messages do against limits.frames_per_second. */
 void session_pong(struct session *s, struct span payload);
+void session_ponged(struct session *s);
 /* The transport takes data again after TRANSPORT_CHOKED. */
 void session_writable(struct session *s);
 /* Close with this code: the peer broke a rule that the edge sees (binary frame, too big). What

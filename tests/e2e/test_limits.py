@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from client import Client
-from raw import CLOSE, CONT, TEXT, Raw, encode, wait_for
+from raw import CLOSE, CONT, PING, PONG, TEXT, Raw, encode, wait_for
 from server import Server, config
 
 Start = Callable[..., Server]
@@ -116,7 +116,44 @@ def test_header_bytes(start: Start) -> None:
         assert raw.request((head + "Cookie: " + "y" * 1000 + "\r\n\r\n").encode()).status == 200
     with Raw(server.port) as raw:
         raw.send((head + "Cookie: " + "y" * 4000 + "\r\n\r\n").encode())
-        assert raw.closed()
+        assert raw.response().status == 431
+
+
+def test_half_open(start: Start) -> None:
+    """The oldest loses, and who has finished is not one of them."""
+    server = start(config(), "--set", "limits.half_open=3", "--set", "workers=1")
+    with Raw(server.port) as done, Raw(server.port) as silent, Raw(server.port) as begun:
+        done.upgrade()
+        begun.send(b"GET /ws HTTP/1.1\r\n")
+        with Raw(server.port) as third, Raw(server.port) as fourth:
+            assert silent.closed()
+            with Raw(server.port) as fifth:
+                assert begun.response().status == 503
+                for raw in (third, fourth, fifth):
+                    raw.upgrade()
+        done.frame(TEXT, b'{"type":"ping","id":1}')
+        assert done.json()["type"] == "pong"
+
+
+def test_not_ready_when_full(start: Start) -> None:
+    server = start(config(), "--set", "limits.connections=2")
+    ask = f"GET /readyz HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\n\r\n".encode()
+    with Raw(server.port) as one:
+        one.upgrade()
+        with Raw(server.port) as two:
+            two.upgrade()
+            with Raw(server.port) as probe:
+                assert probe.request(ask).status == 503
+
+
+def test_pings_count_as_frames(start: Start) -> None:
+    server = start(config(), "--set", "limits.frames_per_second=10")
+    for opcode in (PING, PONG):
+        with Raw(server.port) as raw:
+            raw.upgrade()
+            for _ in range(200):
+                raw.frame(opcode, b"x")
+            assert close_of(raw) == (4502, "limits.frames_per_second")
 
 
 def test_message_ms(start: Start) -> None:

@@ -10,6 +10,7 @@
 #include "base/buf.h"
 #include "edge/head.h"
 
+#define HEAD_MAX 16384u
 #define HOST "Host: a\r\n"
 #define WS "Upgrade: websocket\r\nConnection: Upgrade\r\n"
 
@@ -18,9 +19,9 @@ static void read_both(const char *what, struct span in, struct head *ret)
 {
     struct head early;
 
-    head_read(in, ret);
+    head_read(in, HEAD_MAX, ret);
     for (size_t n = 0; n < in.n; n++) {
-        head_read(span_of(in.p, n), &early);
+        head_read(span_of(in.p, n), HEAD_MAX, &early);
         if (early.size > 0) fail_msg("%s: complete with %zu of %zu bytes", what, n, in.n);
         if (early.status == 0) continue;
         if (early.status != ret->status)
@@ -65,7 +66,7 @@ static void test_what_follows_is_not_part_of_it(void **state)
     struct head h;
 
     (void)state;
-    head_read(SPAN("GET / HTTP/1.1\r\n" HOST "\r\n\x81\x80 more\n\n"), &h);
+    head_read(SPAN("GET / HTTP/1.1\r\n" HOST "\r\n\x81\x80 more\n\n"), HEAD_MAX, &h);
     assert_int_equal(h.status, 0);
     assert_int_equal(h.size, strlen(text));
 }
@@ -167,7 +168,7 @@ static void test_sizes(void **state)
         while (text.n < size - 4)
             buf_byte(&text, 'x');
         buf_str(&text, "\r\n\r\n");
-        head_read(buf_view(&text), &h);
+        head_read(buf_view(&text), HEAD_MAX, &h);
         assert_int_equal(h.status, size <= HEAD_MAX ? 0 : 431);
     }
     for (unsigned count = HEAD_FIELDS - 2; count < HEAD_FIELDS + 2; count++) {
@@ -176,14 +177,14 @@ static void test_sizes(void **state)
         for (unsigned i = 1; i < count; i++)
             buf_str(&text, "X:\r\n");
         buf_str(&text, "\r\n");
-        head_read(buf_view(&text), &h);
+        head_read(buf_view(&text), HEAD_MAX, &h);
         assert_int_equal(h.status, count <= HEAD_FIELDS ? 0 : 431);
     }
     buf_clear(&text);
     buf_str(&text, "GET /");
     while (text.n < HEAD_MAX)
         buf_byte(&text, 'x');
-    head_read(buf_view(&text), &h);
+    head_read(buf_view(&text), HEAD_MAX, &h);
     assert_int_equal(h.status, 431);
     buf_free(&text);
 }
