@@ -49,11 +49,11 @@ struct conn {
     struct response response;
     struct scrape *scrape; /* whose answer is awaited; or NULL */
     struct tls_arrival tls;
-    struct buf rx;         /* pieces of a message that is not complete yet */
-    uint64_t fragments;    /* frames that these came in */
-    uint32_t last;         /* bytes of the last write */
-    uint64_t left;         /* ticks of the beginning of the close */
-    uint64_t taken;        /* bytes that the peer had taken when that was last looked at */
+    struct buf rx;      /* pieces of a message that is not complete yet */
+    uint64_t fragments; /* frames that these came in */
+    uint32_t last;      /* bytes of the last write */
+    uint64_t left;      /* ticks of the beginning of the close */
+    uint64_t taken;     /* bytes that the peer had taken when that was last looked at */
     enum conn_state state;
     enum close_code code; /* of our close frame; 0: there is none yet */
     int fd;
