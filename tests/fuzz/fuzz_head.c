@@ -1,0 +1,30 @@
+/* The head of a request: complete with its last byte and not before, and nothing behind it counts. */
+#include "fuzz.h"
+
+#include "edge/head.h"
+
+#define MOST 4096
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct span in = {(const char *)data, size};
+    struct head whole, part;
+
+    head_read(in, MOST, &whole);
+    HOLDS(whole.size <= size && whole.size <= MOST);
+    HOLDS(whole.status == 0 || (whole.text && whole.status >= 400 && whole.status < 500));
+    if (whole.status == 0 && whole.size == 0) HOLDS(size < MOST);
+    if (whole.size > 0) {
+        head_read(span_of(in.p, whole.size), MOST, &part);
+        HOLDS(part.size == whole.size && part.status == whole.status);
+        HOLDS(part.upgrade == whole.upgrade && part.body == whole.body);
+        head_read(span_of(in.p, whole.size - 1), MOST, &part);
+        HOLDS(part.size == 0);
+    }
+    if (whole.status == 0 && whole.size > 0) {
+        HOLDS(part.status == 0);
+        HOLDS(memcmp(in.p + whole.size - 4, "\r\n\r\n", 4) == 0);
+        HOLDS(!memchr(in.p, '\0', whole.size));
+    }
+    return 0;
+}
