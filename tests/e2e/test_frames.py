@@ -15,6 +15,7 @@ from client import Client
 from conftest import Start
 from raw import BINARY, CLOSE, CONT, PING, PONG, TEXT, Raw, encode, handshake, wait_for
 from server import PATIENCE, Server, config
+from tls_aid import TlsRaw, make_pair, tls_config
 
 Connect = Callable[..., Client]
 MASK = b"\0\0\0\0"
@@ -160,6 +161,41 @@ def test_a_flood_of_pings(server: Server, connect: Connect) -> None:
         except OSError:
             pass
         connect().quiet()
+
+
+# ---- TLS
+
+
+def test_the_same_under_tls(start: Start, tmp_path: Path) -> None:
+    """Where what is checked is what has been decrypted; the end is announced (close_notify)."""
+    special = start(tls_config(make_pair(tmp_path, "a")))
+    cases = [
+        (encode(TEXT, b"x", masked=False), 1002),
+        (BROKEN["16 bits for 125"], 1002),
+        (BROKEN["the 64th bit"], 1002),
+        (encode(TEXT, b"", length=132_097)[:14], 1009),
+        (encode(CLOSE, b"\x03\xe8"), 1000),
+        (encode(CLOSE, b"\x03"), 1002),
+    ]
+    for sent, code in cases:
+        with TlsRaw(special.port) as raw:
+            raw.upgrade()
+            raw.send(encode(PING, b"1") + ask(1) + encode(PING, b"2"))
+            got = sorted(raw.read_frame() for _ in range(3))
+            assert got == [(TEXT, b'{"type":"pong","id":1}'), (PONG, b"1"), (PONG, b"2")]
+            raw.send(sent)
+            assert raw.close_code() == code
+            assert raw.closed()
+    requests = {b"GET /%00 HTTP/1.1\r\n\r\n": 400, b"x / HTTP/1.1\r\n\r\n": 405}
+    early = handshake(special.port) + encode(PING)
+    for request, status in {**requests, early: 400}.items():
+        with TlsRaw(special.port) as raw:
+            assert raw.request(request).status == status
+            assert raw.closed()
+    with TlsRaw(special.port) as raw:
+        for octet in handshake(special.port):
+            raw.send(bytes([octet]))
+        assert raw.response().status == 101
 
 
 # ---- closing
