@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from attacks import ATTACKS
+from attackers import ATTACKS
 from client import Client
 from raw import wait_for
 from server import PATIENCE, SANITIZER, Server, config
@@ -84,7 +84,7 @@ def test_attack(target: Server, attack: str) -> None:
     wanted = WANTED[attack]
     before, memory, slowest = hits(target, wanted), target.rss(), 0.0
     address = f"198.51.100.{list(ATTACKS).index(attack) + 1}"
-    script = [sys.executable, str(HERE / "attacks.py"), attack, str(attacked_port(target))]
+    script = [sys.executable, str(HERE / "attackers.py"), attack, str(attacked_port(target))]
     began = time.monotonic()
     with Client(target.url) as healthy, Client(target.url) as feeder:
         attacker = subprocess.Popen([*script, "60", address], stdout=subprocess.DEVNULL)

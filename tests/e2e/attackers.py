@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Clients that mean harm, one attack each, for the tests here and for tests/bench/attacks.py.
 
-    tests/e2e/attacks.py ATTACK PORT SECONDS ADDRESS
+    tests/e2e/attackers.py ATTACK PORT SECONDS ADDRESS
 
 PORT is of a listener with proxy_protocol that trusts 127.0.0.1: the attacker says that it is ADDRESS
 (IPv4) and does what it does for so long, coming back whenever it is thrown out. Prints how often it
