@@ -19,14 +19,15 @@ from server import PATIENCE, SANITIZER, Server, config
 from test_metrics import scrape
 
 HERE = Path(__file__).parent
-# So tight that half a second is enough to run into them.
+# So tight that a second is enough to run into them; what holds for those who do no harm too has
+# room for a machine that is busy.
 LIMITS = {
     "address_connections": 50,
     "address_handshakes_per_second": 20,
-    "handshake_ms": 300,
+    "handshake_ms": int(1000 * PATIENCE),
     "message_ms": 300,
     "queue_bytes": 65536,
-    "queue_ms": 300,
+    "queue_ms": 10000,
     "send_buffer": 8192,
     "frames_per_second": 200,
     "bytes_per_second": 400000,

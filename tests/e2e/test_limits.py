@@ -10,7 +10,7 @@ import pytest
 
 from client import Client
 from raw import CLOSE, CONT, PING, PONG, TEXT, Raw, encode, wait_for
-from server import Server, config
+from server import PATIENCE, Server, config
 
 Start = Callable[..., Server]
 
@@ -158,7 +158,7 @@ def test_pings_count_as_frames(start: Start) -> None:
 
 def test_message_ms(start: Start) -> None:
     """Bytes that drip are no sign of life for ever, however often they come."""
-    server = start(config(), "--set", "limits.message_ms=300")
+    server = start(config(), "--set", f"limits.message_ms={1000 * PATIENCE:.0f}")
     with Raw(server.port) as raw, Raw(server.port) as other:
         raw.upgrade()
         other.upgrade()
