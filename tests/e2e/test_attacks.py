@@ -46,7 +46,7 @@ WANTED = {
     "churn": ("address_handshakes_per_second",),
     "handshakes": ("address_handshakes_per_second",),
     "subscribe_churn": ("subscribes_per_second", "errors"),
-    "ping_flood": (),
+    "ping_flood": ("frames_per_second",),
     "request_flood": ("frames_per_second",),
     "publish_flood": ("publishes_per_second",),
     "large_publishes": ("bytes_per_second",),
@@ -113,3 +113,24 @@ def test_attack(target: Server, attack: str) -> None:
     wait_for(lambda: scrape(target)["wsbus_sessions", ""] == 0)
     wait_for(lambda: scrape(target)["wsbus_connections", ""] == 0)
     assert scrape(target)["wsbus_queue_bytes", ""] == 0
+
+
+ROW = re.compile(r"^\| (\w+) \| .* \| (\d+) / (\d+) / \d+ MB \| [\d.]+ / ([\d.]+) ms \|", re.M)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+def test_attacks_for_longer() -> None:
+    """With the limits that everybody has."""
+    script = HERE.parent / "bench" / "attacks.py"
+    done = subprocess.run(
+        [sys.executable, str(script), "--seconds", "5"],  # WSBUS_BIN is passed on
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    rows = ROW.findall(done.stdout)
+    assert [row[0] for row in rows] == list(ATTACKS), done.stdout
+    for name, before, during, half in rows:
+        assert int(during) - int(before) < 256, (name, done.stdout)
+        assert float(half) < 100 * PATIENCE, (name, done.stdout)
