@@ -73,6 +73,18 @@ bool error_retry(enum error_code code)
     return error_row(code)->retry;
 }
 
+bool error_avoidable(enum error_code code)
+{
+    switch (code) {
+    case ERR_BUSY:
+    case ERR_BUS_UNAVAILABLE:
+    case ERR_BUS_ERROR:
+    case ERR_OUTCOME_UNKNOWN:
+    case ERR_INTERNAL: return false;
+    default: return true;
+    }
+}
+
 const char *error_default(enum error_code code)
 {
     return error_row(code)->text;

@@ -28,8 +28,10 @@ enum error_code {
     ERR_INTERNAL,
 };
 
-const char *error_name(enum error_code code);         /* "bad_request" */
-bool error_retry(enum error_code code);               /* may the same frame be sent again later? */
+const char *error_name(enum error_code code); /* "bad_request" */
+bool error_retry(enum error_code code);       /* may the same frame be sent again later? */
+/* Could the client have known beforehand? Otherwise it is not held against it. */
+bool error_avoidable(enum error_code code);
 const char *error_default(enum error_code code);      /* one plain sentence, for want of a better */
 enum error_code error_of_status(enum wsbus_status s); /* WSBUS_OK: ERR_NONE */
 

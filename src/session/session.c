@@ -245,19 +245,6 @@ void session_progress(struct session *s)
 
 /* ---- errors ---------------------------------------------------------------------------------- */
 
-/* What the client could not know beforehand is not held against it. */
-static bool is_its_own(enum error_code code)
-{
-    switch (code) {
-    case ERR_BUSY:
-    case ERR_BUS_UNAVAILABLE:
-    case ERR_BUS_ERROR:
-    case ERR_OUTCOME_UNKNOWN:
-    case ERR_INTERNAL: return false;
-    default: return true;
-    }
-}
-
 void session_write_error(struct session *s, const struct reply_error *e)
 {
     struct reply_error own = *e;
@@ -283,7 +270,7 @@ void session_count_error(struct session *s, enum error_code code)
 
     counter_add(&s->w->counters, COUNTER_ERRORS, 1);
     if (code == ERR_BUSY) counter_add(&s->w->counters, COUNTER_REQUESTS_BUSY, 1);
-    if (!is_its_own(code)) return;
+    if (!error_avoidable(code)) return;
     if (s->errors == 0 || now - s->errors_from >= SESSION_ERRORS_MS) {
         s->errors = 0;
         s->errors_from = now;
