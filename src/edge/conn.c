@@ -21,6 +21,7 @@
 #include "edge/wire.h"
 
 #define CLOSE_REASON_MAX 123 /* RFC 6455 5.5 */
+#define LINGER_MS 2000       /* in which an answer that refuses may be read */
 #define CLOSE_MS 5000        /* what a close may take without a sign that the peer reads on */
 #define HURRY_MS 1000        /* what a handshake may take while the process drains */
 
@@ -53,7 +54,7 @@ static void deadline_passed(struct timer *t)
         timer_set(&c->edge->wheel, t, clock_ticks() + c->edge->config->limits.queue_ms);
         return;
     }
-    if (c->state == CONN_CLOSING && close_moves(c)) {
+    if (c->state == CONN_CLOSING && c->code != 0 && close_moves(c)) {
         timer_set(&c->edge->wheel, t, clock_ticks() + CLOSE_MS);
         return;
     }
@@ -389,6 +390,7 @@ void conn_broken(struct conn *c, enum close_code code)
 void conn_linger(struct conn *c)
 {
     leave_open(c);
+    timer_set(&c->edge->wheel, &c->deadline, clock_ticks() + LINGER_MS);
     guard_deafen(c);
     last_is_out(c);
 }
