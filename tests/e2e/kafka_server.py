@@ -201,10 +201,16 @@ class Kafka:
 
     def produce_many(self, topic: str, count: int, first: int = 0) -> None:
         """Numbers as text, key and partition by turns as the client chooses."""
+        refused: list[Any] = []
         for i in range(first, first + count):
-            self.producer.produce(topic, str(i).encode(), str(i).encode())
+            self.producer.produce(
+                topic,
+                str(i).encode(),
+                str(i).encode(),
+                on_delivery=lambda error, _: error and refused.append(error),
+            )
             self.producer.poll(0)
-        assert self.producer.flush(ANSWER) == 0
+        assert self.producer.flush(ANSWER) == 0 and not refused
 
     def read(self, topic: str, position: str) -> Any:
         """The message at a position."""

@@ -50,6 +50,7 @@ def fill(
     kafka: KafkaServer, topic: str, partitions: int, count: int = TOTAL, first: int = 0
 ) -> None:
     """Number n in partition n % partitions, n ms after LONG_AGO."""
+    refused: list[Any] = []
     for n in range(first, first + count):
         kafka.producer.produce(
             topic,
@@ -57,9 +58,10 @@ def fill(
             f"k{n % 10}".encode(),
             partition=n % partitions,
             timestamp=LONG_AGO + n,
+            on_delivery=lambda error, _: error and refused.append(error),
         )
         kafka.producer.poll(0)
-    assert kafka.producer.flush(ANSWER) == 0
+    assert kafka.producer.flush(ANSWER) == 0 and not refused
 
 
 @pytest.fixture(params=[1, 6])
