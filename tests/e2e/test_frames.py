@@ -281,16 +281,21 @@ def test_a_close_in_pieces_behind_an_early_frame(server: Server) -> None:
 @pytest.mark.long
 def test_a_reader_that_stands_still_when_it_is_closed(start: Start) -> None:
     """The close frame cannot reach it; the connection ends all the same."""
-    special = start(config(limits={"queue_bytes": 65_536, "send_buffer": 16_384}))
+    limits = {"queue_bytes": 65_536, "send_buffer": 16_384}
+    special = start(config(limits=limits), "--set", "log.level=debug")
     with Raw(special.port) as sender:
         assert sender.request(handshake(special.port, path="/raw?publish=plain.a")).status == 101
         before = descriptors(special)
         with Raw(special.port, receive_buffer=4096) as stuck:
             path = "/raw?subscribe=plain.a"
             assert stuck.request(handshake(special.port, path=path)).status == 101
-            for _ in range(40):
+            assert descriptors(special) > before
+
+            def is_given_up() -> bool:
                 sender.frame(BINARY, b"x" * 60_000)
-            wait_for(lambda: descriptors(special) > before, what="it is there")
+                return "code=4000" in special.log()
+
+            wait_for(is_given_up, what="it is too slow")
             wait_for(lambda: descriptors(special) == before, 15, "it is closed")
 
 

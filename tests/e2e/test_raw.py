@@ -15,7 +15,7 @@ from websockets.sync.client import connect as dial
 
 from client import Client
 from conftest import Start
-from raw import BINARY, PING, TEXT, Raw, Response, handshake
+from raw import BINARY, PING, TEXT, Raw, Response, handshake, wait_for
 from server import PATIENCE, Server, config
 
 Connect = Callable[..., Client]
@@ -292,13 +292,18 @@ def test_what_the_bus_refuses(start: Start, door: Door, connect: Connect) -> Non
 
 
 def test_a_slow_reader(start: Start) -> None:
-    special = start(config(limits={"queue_bytes": 65_536, "send_buffer": 16_384}))
+    limits = {"queue_bytes": 65_536, "send_buffer": 16_384}
+    special = start(config(limits=limits), "--set", "log.level=debug")
     fast = dial(f"ws://127.0.0.1:{special.port}/raw?publish=plain.a", compression=None)
     with Raw(special.port, receive_buffer=4096) as raw:
         path = "/raw?subscribe=plain.a"
         assert raw.request(handshake(special.port, path=path)).status == 101
-        for _ in range(40):
+
+        def is_given_up() -> bool:
             fast.send("x" * 60_000)
+            return "code=4000" in special.log()
+
+        wait_for(is_given_up, what="it is too slow")
         assert raw.close_code() == 4000
     fast.send("still here")
     fast.close()
