@@ -63,6 +63,7 @@ struct session_worker {
                                   buses go on without this worker until it has drained */
 
     struct laggards laggards;            /* only with a memory ceiling */
+    uint64_t yielding;                   /* ticks since it lets others shed first; 0: it does not */
     uint32_t round;                      /* of dealing with mail */
     struct inbox_item *late, **late_end; /* dealt with, but for those who are choked; empty
                                               outside of a round */

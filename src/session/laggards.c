@@ -1,10 +1,16 @@
 #include "session/laggards.h"
 
-void laggards_init(struct laggards *l)
+#include <stdatomic.h>
+
+static _Atomic uint8_t worst_of[LAGGARD_WORKERS];
+
+void laggards_init(struct laggards *l, unsigned worker)
 {
     for (unsigned i = 0; i < LAGGARD_LISTS; i++)
         list_init(&l->lists[i]);
     l->some = 0;
+    l->worker = worker;
+    l->told = 0;
 }
 
 void laggard_init(struct laggard *n)
@@ -47,4 +53,30 @@ struct laggard *laggards_worst(struct laggards *l)
         l->some &= ~(1U << i);
     }
     return NULL;
+}
+
+static uint8_t worst_weight(struct laggards *l)
+{
+    const struct laggard *worst = laggards_worst(l);
+
+    return worst ? worst->weight : 0;
+}
+
+void laggards_tell(struct laggards *l)
+{
+    uint8_t weight = worst_weight(l);
+
+    if (weight == l->told) return;
+    l->told = weight;
+    atomic_store_explicit(&worst_of[l->worker], weight, memory_order_relaxed);
+}
+
+bool laggards_yield(struct laggards *l)
+{
+    uint8_t weight = worst_weight(l);
+
+    for (unsigned i = 0; i < LAGGARD_WORKERS; i++)
+        if (atomic_load_explicit(&worst_of[i], memory_order_relaxed) > weight && i != l->worker)
+            return true;
+    return false;
 }

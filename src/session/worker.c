@@ -7,6 +7,7 @@
 
 #define SLICE_LATE 256      /* sockets written to before the others are looked at */
 #define SHED_TURN 64        /* sessions that may go in one turn */
+#define SHED_PATIENCE 500u  /* ms for other workers, whose sessions are further behind */
 #define SETTLE_BYTES 65536u /* of the inbox, dealt with before the posters are told */
 
 struct session_worker *session_worker_new(const struct session_worker_spec *spec)
@@ -24,7 +25,7 @@ struct session_worker *session_worker_new(const struct session_worker_spec *spec
     map_init(&w->names);
     map_init(&w->errands);
     map_init(&w->lanes);
-    laggards_init(&w->laggards);
+    laggards_init(&w->laggards, spec->index);
     w->late_end = &w->late;
     list_init(&w->sessions);
     list_init(&w->ending);
@@ -111,8 +112,14 @@ static void shed(struct session_worker *w)
 {
     struct laggard *n;
 
+    if (!laggards_yield(&w->laggards)) {
+        w->yielding = 0;
+    } else {
+        if (w->yielding == 0) w->yielding = w->now;
+        if (w->now - w->yielding < SHED_PATIENCE) return;
+    }
     for (int i = 0; i < SHED_TURN && (n = laggards_worst(&w->laggards)); i++) {
-        if (!ceiling_over(w->now)) return;
+        if (!ceiling_over(w->now) || (i > 0 && laggards_yield(&w->laggards))) return;
         session_shed(CONTAINER_OF(n, struct session, laggard));
     }
 }
@@ -197,6 +204,7 @@ bool session_worker_turn(struct session_worker *w, unsigned slice)
     flush_begin(&w->flush);
     write_some(w, slice);
     if (is_crammed(w)) shed(w);
+    if (ceiling_is_set()) laggards_tell(&w->laggards);
     counter_add(&w->counters, COUNTER_BYTES_OUT, w->flush.bytes);
     counter_add(&w->counters, COUNTER_FRAMES_OUT, w->flush.frames);
     w->flush.bytes = w->flush.frames = 0;

@@ -14,7 +14,7 @@ static void test_the_worst(void **state)
     struct laggard a, b, c;
     (void)state;
 
-    laggards_init(&all);
+    laggards_init(&all, 0);
     laggard_init(&a);
     laggard_init(&b);
     laggard_init(&c);
@@ -39,9 +39,38 @@ static void test_the_worst(void **state)
     laggard_drop(&a);
 }
 
+static void test_other_workers(void **state)
+{
+    struct laggards one, two;
+    struct laggard a, b;
+    (void)state;
+
+    laggards_init(&one, 1);
+    laggards_init(&two, LAGGARD_WORKERS - 1);
+    laggard_init(&a);
+    laggard_init(&b);
+    laggard_weigh(&one, &a, K);
+    laggard_weigh(&two, &b, 9 * K);
+    assert_false(laggards_yield(&one)); /* not told yet */
+    laggards_tell(&one);
+    laggards_tell(&two);
+    assert_true(laggards_yield(&one));
+    assert_false(laggards_yield(&two));
+    laggard_weigh(&one, &a, 9 * K);
+    assert_false(laggards_yield(&one));
+    laggard_weigh(&one, &a, K);
+    laggard_drop(&b);
+    laggards_tell(&two);
+    assert_false(laggards_yield(&one));
+    laggard_drop(&a);
+    laggards_tell(&one);
+    assert_false(laggards_yield(&two));
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_the_worst)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_the_worst),
+                                       cmocka_unit_test(test_other_workers)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
