@@ -125,6 +125,9 @@ def test_half_open(start: Start) -> None:
     with Raw(server.port) as done, Raw(server.port) as silent, Raw(server.port) as begun:
         done.upgrade()
         begun.send(b"GET /ws HTTP/1.1\r\n")
+        for _ in range(3):  # what came before has been read when these are answered
+            done.frame(TEXT, b'{"type":"ping","id":1}')
+            assert done.json()["type"] == "pong"
         with Raw(server.port) as third, Raw(server.port) as fourth:
             assert silent.closed()
             with Raw(server.port) as fifth:
