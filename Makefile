@@ -269,6 +269,23 @@ $(KAFKA)/ready: tests/kafka/pom.xml tests/kafka/broker
 	@tests/kafka/broker jars >/dev/null
 	@touch $@
 
+# ---------------------------------------------------------------- bench
+.PHONY: bench
+ROUNDS ?= $(if $(QUICK),1,3)
+SECONDS ?= $(if $(QUICK),3,5)
+BENCH_NODE := build/bench/node
+
+bench: ## fan-out beside a floor, nchan and a hand-made bridge (QUICK=1, ROUNDS=3, SECONDS=5)
+	$(call packages,run build bench)
+	@$(MAKE) --no-print-directory -j$(JOBS) all $(BENCH_NODE)/ready
+	@python3 tests/bench/fanout.py --rounds $(ROUNDS) --seconds $(SECONDS)
+
+$(BENCH_NODE)/ready: tests/bench/package.json tests/bench/package-lock.json
+	@echo '  NPM   $(BENCH_NODE)'
+	@mkdir -p $(@D) && cp $^ $(@D)/
+	@cd $(@D) && npm ci --silent --ignore-scripts --no-audit --no-fund
+	@touch $@
+
 # ---------------------------------------------------------------- lint
 .PHONY: lint format
 C_FILES = $(sort $(wildcard include/*/*.h src/*.[ch] src/*/*.[ch] tests/*/*.[ch] examples/*/*.[ch]))

@@ -1,0 +1,33 @@
+/* WebSocket and clock for the programs of this folder: no more of RFC 6455 than they need. */
+#ifndef BENCH_WIRE_H
+#define BENCH_WIRE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct wire_frame {
+    unsigned opcode;
+    bool masked;
+    char *payload;
+    size_t len, size; /* of the payload, of the frame */
+};
+
+/* A whole frame at `p`, still masked; false: not all of it is there. */
+bool wire_frame(char *p, size_t n, struct wire_frame *ret_frame);
+/* The head of an unmasked frame with `len` bytes of payload: at most 10 bytes. Returns its length. */
+size_t wire_head(char *out, unsigned opcode, size_t len);
+/* A masked text frame, at most 14 bytes more than the text. The mask of zeros is as good as any on
+ * loopback, and a server has to apply it like any other. */
+size_t wire_masked(char *out, const char *text, size_t len);
+
+/* A non-blocking connection to a port of 127.0.0.1; it may not be there yet. Ends the program if there
+ * can be none. */
+int wire_connect(uint16_t port);
+/* The request of an upgrade. Returns its length. */
+size_t wire_request(char *out, size_t cap, uint16_t port, const char *path);
+
+uint64_t wire_ns(void);          /* CLOCK_MONOTONIC */
+void wire_die(const char *what); /* with errno's words */
+
+#endif
