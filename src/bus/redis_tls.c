@@ -11,6 +11,7 @@
 #include <openssl/x509v3.h>
 
 #include "base/mem.h"
+#include "base/tls_error.h"
 
 struct redis_tls {
     SSL_CTX *ctx;
@@ -25,22 +26,10 @@ struct tls_stream {
     char words[256];
 };
 
-/* What went wrong first, in OpenSSL's words or the system's. */
-static const char *reason(void)
-{
-    unsigned long code = ERR_peek_error();
-    const char *words = NULL;
-    if (ERR_SYSTEM_ERROR(code))
-        words = strerror(ERR_GET_REASON(code));
-    else if (code)
-        words = ERR_reason_error_string(code);
-    return words ? words : "unknown error";
-}
-
 static int refuse(char *err, size_t err_size, const char *what, const char *file)
 {
     snprintf(err, err_size, "%s%s%s%s: %s", what, file ? " \"" : "", file ? file : "",
-             file ? "\"" : "", reason());
+             file ? "\"" : "", tls_error());
     ERR_clear_error();
     return -1;
 }
@@ -142,7 +131,7 @@ struct tls_stream *tls_stream_new(const struct redis_tls *t, int fd)
     ERR_clear_error();
     s->ssl = SSL_new(t->ctx);
     if (!s->ssl || !expect_name(s->ssl, t) || SSL_set_fd(s->ssl, fd) != 1) {
-        snprintf(s->words, sizeof(s->words), "TLS: %s", reason());
+        snprintf(s->words, sizeof(s->words), "TLS: %s", tls_error());
         SSL_free(s->ssl);
         s->ssl = NULL;
         return s;
@@ -170,7 +159,7 @@ static void put_words(struct tls_stream *s, int error, int number)
         snprintf(s->words, size,
                  "TLS: the server answers in plain text, or not at all as TLS does");
     else if (ERR_peek_error())
-        snprintf(s->words, size, "TLS: %s", reason());
+        snprintf(s->words, size, "TLS: %s", tls_error());
     else if (error == SSL_ERROR_SYSCALL && number)
         snprintf(s->words, size, "%s", strerror(number));
     else

@@ -12,6 +12,7 @@
 #include <openssl/x509v3.h>
 
 #include "base/mem.h"
+#include "base/tls_error.h"
 
 /* Mozilla's "intermediate" of Server Side TLS 5.7, but for the suites with DHE: they cost the server
  * most, at the wish of anybody, and no browser with WebSockets needs them. */
@@ -56,18 +57,6 @@ int tls_set_rules(SSL_CTX *ctx)
 
 /* ---- errors --------------------------------------------------------------------------------- */
 
-/* What went wrong first, in OpenSSL's words or the system's. */
-static const char *reason(void)
-{
-    unsigned long code = ERR_peek_error();
-    const char *words = NULL;
-    if (ERR_SYSTEM_ERROR(code))
-        words = strerror(ERR_GET_REASON(code));
-    else if (code)
-        words = ERR_reason_error_string(code);
-    return words ? words : "unknown error";
-}
-
 struct out {
     char *err;
     size_t size;
@@ -75,7 +64,7 @@ struct out {
 
 static bool refuse(const struct out *o, const char *what, const char *file)
 {
-    snprintf(o->err, o->size, "%s %s: %s", what, file, reason());
+    snprintf(o->err, o->size, "%s %s: %s", what, file, tls_error());
     ERR_clear_error();
     return false;
 }

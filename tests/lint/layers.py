@@ -22,7 +22,7 @@ LIBRARIES = {
     "librdkafka/*": ["src/bus/kafka*"],
     "rdkafka*": ["src/bus/kafka*"],
     "hiredis*": ["src/bus/redis*"],
-    "openssl/*": ["src/bus/redis_tls.c", "src/edge/tap.c", "src/edge/tls_*"],
+    "openssl/*": ["src/base/tls_error.c", "src/bus/redis_tls.c", "src/edge/tap.c", "src/edge/tls_*"],
 }
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*(?:"([^"]+)"|<([^>]+)>)')

@@ -71,86 +71,87 @@ static void test_what_follows_is_not_part_of_it(void **state)
     assert_int_equal(h.size, strlen(text));
 }
 
+static const struct {
+    struct span in;
+    unsigned status;
+} bad[] = {
+    /* the request line */
+    {SPAN("\r\n"), 400},
+    {SPAN("\r\n\r\n"), 400},
+    {SPAN("\n"), 400},
+    {SPAN(" GET / HTTP/1.1\r\n"), 400},
+    {SPAN("\x16\x03\x01\x02\x00\x01"), 400},
+    {SPAN("\0\0\0"), 400},
+    {SPAN("GET\r\n"), 400},
+    {SPAN("GET /\r\n"), 400},
+    {SPAN("GET  / HTTP/1.1\r\n"), 400},
+    {SPAN("GET / HTTP/1.1 \r\n"), 400},
+    {SPAN("GET / HTTP/1.1\n"), 400},
+    {SPAN("GET / HTTP/1.1\r\r\n"), 400},
+    {SPAN("GET / HTTP/0.9\r\n"), 400},
+    {SPAN("GET / HTTP/2.0\r\n"), 400},
+    {SPAN("GET / http/1.1\r\n"), 400},
+    {SPAN("GET / HTTP/1.10\r\n"), 400},
+    {SPAN("PRI * HTTP/2.0\r\n\r\n"), 400},
+    {SPAN("AMETHODTHATISLONGERTHANANYOTHERONE"), 400},
+    {SPAN("GE(T / HTTP/1.1\r\n"), 400},
+    {SPAN("get / HTTP/1.1\r\n"), 405},
+    {SPAN("CONNECT a:80 HTTP/1.1\r\n"), 405},
+    {SPAN("TRACE / HTTP/1.1\r\n"), 405},
+    {SPAN("X / HTTP/1.1\r\n"), 405},
+    {SPAN("GET * HTTP/1.1\r\n"), 400},
+    {SPAN("OPTIONS * HTTP/1.1\r\n"), 400},
+    {SPAN("GET ws HTTP/1.1\r\n"), 400},
+    {SPAN("GET http://a/ws HTTP/1.1\r\n"), 400},
+    {SPAN("GET /# HTTP/1.1\r\n"), 400},
+    {SPAN("GET /\x80 HTTP/1.1\r\n"), 400},
+    {SPAN("GET /\t HTTP/1.1\r\n"), 400},
+    {SPAN("GET /\0 HTTP/1.1\r\n"), 400},
+    {SPAN("GET /% HTTP/1.1\r\n"), 400},
+    {SPAN("GET /%2 HTTP/1.1\r\n"), 400},
+    {SPAN("GET /%zz HTTP/1.1\r\n"), 400},
+    {SPAN("GET /%00 HTTP/1.1\r\n"), 400},
+    /* header lines */
+    {SPAN("GET / HTTP/1.1\r\nno colon\r\n"), 400},
+    {SPAN("GET / HTTP/1.1\r\n: x\r\n"), 400},
+    {SPAN("GET / HTTP/1.1\r\nHost : a\r\n"), 400},
+    {SPAN("GET / HTTP/1.1\r\n Host: a\r\n"), 400},
+    {SPAN("GET / HTTP/1.1\r\n" HOST "\tb\r\n"), 400},
+    {SPAN("GET / HTTP/1.1\r\nHost: a\n"), 400},
+    {SPAN("GET / HTTP/1.1\r\nHost: a\rb\r\n"), 400},
+    {SPAN("GET / HTTP/1.1\r\nX: a\0b\r\n"), 400},
+    {SPAN("GET / HTTP/1.1\r\nX: a\x01\r\n"), 400},
+    {SPAN("GET / HTTP/1.1\r\nX: a\x7f\r\n"), 400},
+    {SPAN("GET / HTTP/1.1\r\n\r\n"), 400},
+    {SPAN("GET / HTTP/1.1\r\n" HOST HOST), 400},
+    {SPAN("GET / HTTP/1.1\r\n" HOST "Origin: a\r\nOrigin: b\r\n"), 400},
+    {SPAN("GET / HTTP/1.1\r\n" HOST WS "Upgrade: websocket\r\n"), 400},
+    {SPAN("GET / HTTP/1.1\r\n" HOST "Sec-WebSocket-Key: a\r\nsec-websocket-key: a\r\n"), 400},
+    {SPAN("GET / HTTP/1.1\r\n" HOST "Content-Length: x\r\n"), 400},
+    {SPAN("GET / HTTP/1.1\r\n" HOST "Content-Length: -1\r\n"), 400},
+    {SPAN("GET / HTTP/1.1\r\n" HOST "Content-Length:\r\n"), 400},
+    {SPAN("GET / HTTP/1.1\r\n" HOST "Content-Length: 1\r\nContent-Length: 1\r\n"), 400},
+    {SPAN("GET / HTTP/1.1\r\n" HOST "Content-Length: 9999999999999999999\r\n"), 400},
+    {SPAN("POST / HTTP/1.1\r\n" HOST "Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n"),
+     400},
+    {SPAN("POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n"), 400},
+    {SPAN("GET /ws HTTP/1.1\r\n" HOST WS "Content-Length: 1\r\n\r\n"), 400},
+    {SPAN("GET /ws HTTP/1.1\r\n" HOST WS "Transfer-Encoding: chunked\r\n\r\n"), 400},
+    {SPAN("GET /ws HTTP/1.1\r\n" HOST "Upgrade: h2c\r\n\r\n"), 426},
+    {SPAN("GET /ws HTTP/1.1\r\n" HOST "Upgrade: foo\r\n\r\n"), 426},
+    {SPAN("GET /ws HTTP/1.1\r\n" HOST "Upgrade:\r\n\r\n"), 426},
+    {SPAN("GET /ws HTTP/1.1\r\n" HOST "Upgrade: websocket, h2c\r\n\r\n"), 426},
+};
+
 static void test_bad(void **state)
 {
-    static const struct {
-        struct span in;
-        unsigned status;
-    } cases[] = {
-        /* the request line */
-        {SPAN("\r\n"), 400},
-        {SPAN("\r\n\r\n"), 400},
-        {SPAN("\n"), 400},
-        {SPAN(" GET / HTTP/1.1\r\n"), 400},
-        {SPAN("\x16\x03\x01\x02\x00\x01"), 400},
-        {SPAN("\0\0\0"), 400},
-        {SPAN("GET\r\n"), 400},
-        {SPAN("GET /\r\n"), 400},
-        {SPAN("GET  / HTTP/1.1\r\n"), 400},
-        {SPAN("GET / HTTP/1.1 \r\n"), 400},
-        {SPAN("GET / HTTP/1.1\n"), 400},
-        {SPAN("GET / HTTP/1.1\r\r\n"), 400},
-        {SPAN("GET / HTTP/0.9\r\n"), 400},
-        {SPAN("GET / HTTP/2.0\r\n"), 400},
-        {SPAN("GET / http/1.1\r\n"), 400},
-        {SPAN("GET / HTTP/1.10\r\n"), 400},
-        {SPAN("PRI * HTTP/2.0\r\n\r\n"), 400},
-        {SPAN("AMETHODTHATISLONGERTHANANYOTHERONE"), 400},
-        {SPAN("GE(T / HTTP/1.1\r\n"), 400},
-        {SPAN("get / HTTP/1.1\r\n"), 405},
-        {SPAN("CONNECT a:80 HTTP/1.1\r\n"), 405},
-        {SPAN("TRACE / HTTP/1.1\r\n"), 405},
-        {SPAN("X / HTTP/1.1\r\n"), 405},
-        {SPAN("GET * HTTP/1.1\r\n"), 400},
-        {SPAN("OPTIONS * HTTP/1.1\r\n"), 400},
-        {SPAN("GET ws HTTP/1.1\r\n"), 400},
-        {SPAN("GET http://a/ws HTTP/1.1\r\n"), 400},
-        {SPAN("GET /# HTTP/1.1\r\n"), 400},
-        {SPAN("GET /\x80 HTTP/1.1\r\n"), 400},
-        {SPAN("GET /\t HTTP/1.1\r\n"), 400},
-        {SPAN("GET /\0 HTTP/1.1\r\n"), 400},
-        {SPAN("GET /% HTTP/1.1\r\n"), 400},
-        {SPAN("GET /%2 HTTP/1.1\r\n"), 400},
-        {SPAN("GET /%zz HTTP/1.1\r\n"), 400},
-        {SPAN("GET /%00 HTTP/1.1\r\n"), 400},
-        /* header lines */
-        {SPAN("GET / HTTP/1.1\r\nno colon\r\n"), 400},
-        {SPAN("GET / HTTP/1.1\r\n: x\r\n"), 400},
-        {SPAN("GET / HTTP/1.1\r\nHost : a\r\n"), 400},
-        {SPAN("GET / HTTP/1.1\r\n Host: a\r\n"), 400},
-        {SPAN("GET / HTTP/1.1\r\n" HOST "\tb\r\n"), 400},
-        {SPAN("GET / HTTP/1.1\r\nHost: a\n"), 400},
-        {SPAN("GET / HTTP/1.1\r\nHost: a\rb\r\n"), 400},
-        {SPAN("GET / HTTP/1.1\r\nX: a\0b\r\n"), 400},
-        {SPAN("GET / HTTP/1.1\r\nX: a\x01\r\n"), 400},
-        {SPAN("GET / HTTP/1.1\r\nX: a\x7f\r\n"), 400},
-        {SPAN("GET / HTTP/1.1\r\n\r\n"), 400},
-        {SPAN("GET / HTTP/1.1\r\n" HOST HOST), 400},
-        {SPAN("GET / HTTP/1.1\r\n" HOST "Origin: a\r\nOrigin: b\r\n"), 400},
-        {SPAN("GET / HTTP/1.1\r\n" HOST WS "Upgrade: websocket\r\n"), 400},
-        {SPAN("GET / HTTP/1.1\r\n" HOST "Sec-WebSocket-Key: a\r\nsec-websocket-key: a\r\n"), 400},
-        {SPAN("GET / HTTP/1.1\r\n" HOST "Content-Length: x\r\n"), 400},
-        {SPAN("GET / HTTP/1.1\r\n" HOST "Content-Length: -1\r\n"), 400},
-        {SPAN("GET / HTTP/1.1\r\n" HOST "Content-Length:\r\n"), 400},
-        {SPAN("GET / HTTP/1.1\r\n" HOST "Content-Length: 1\r\nContent-Length: 1\r\n"), 400},
-        {SPAN("GET / HTTP/1.1\r\n" HOST "Content-Length: 9999999999999999999\r\n"), 400},
-        {SPAN("POST / HTTP/1.1\r\n" HOST "Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n"),
-         400},
-        {SPAN("POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n"), 400},
-        {SPAN("GET /ws HTTP/1.1\r\n" HOST WS "Content-Length: 1\r\n\r\n"), 400},
-        {SPAN("GET /ws HTTP/1.1\r\n" HOST WS "Transfer-Encoding: chunked\r\n\r\n"), 400},
-        {SPAN("GET /ws HTTP/1.1\r\n" HOST "Upgrade: h2c\r\n\r\n"), 426},
-        {SPAN("GET /ws HTTP/1.1\r\n" HOST "Upgrade: foo\r\n\r\n"), 426},
-        {SPAN("GET /ws HTTP/1.1\r\n" HOST "Upgrade:\r\n\r\n"), 426},
-        {SPAN("GET /ws HTTP/1.1\r\n" HOST "Upgrade: websocket, h2c\r\n\r\n"), 426},
-    };
     struct head h;
 
     (void)state;
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        read_both(cases[i].in.p, cases[i].in, &h);
-        if (h.status != cases[i].status)
-            fail_msg("%s: %u %s", cases[i].in.p, h.status, h.text ? h.text : "");
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        read_both(bad[i].in.p, bad[i].in, &h);
+        if (h.status != bad[i].status)
+            fail_msg("%s: %u %s", bad[i].in.p, h.status, h.text ? h.text : "");
         assert_true(strlen(h.text) > 0);
     }
 }
