@@ -243,9 +243,11 @@ fuzz: ## searches with each fuzz harness for TIME=60 seconds (needs clang)
 
 fuzzers: $(FUZZ_BINS)
 
-check-fresh: ## as root: `make run`, `make test` in a fresh Debian 12 and 13 (needs debootstrap)
+check-fresh: ## as root: `make run`, `make test`, the unit in a fresh Debian 12 and 13 (needs debootstrap)
 	tests/fresh/run bookworm
+	tests/fresh/systemd bookworm
 	tests/fresh/run trixie
+	tests/fresh/systemd trixie
 
 # Debian's own Python first: a version manager's may come without venv.
 $(VENV)/ready: tests/e2e/requirements.txt tests/lint/requirements.txt
