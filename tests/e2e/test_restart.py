@@ -3,6 +3,7 @@ and every client holds every message exactly once."""
 
 from __future__ import annotations
 
+import csv
 import resource
 import shutil
 import socket
@@ -36,10 +37,12 @@ class Proxy:
         self.port = free_port()
         servers = "\n".join(f"  server n{p} 127.0.0.1:{p} check" for p in ports)
         path = folder / "haproxy.cfg"
+        self.stats = folder / "haproxy.sock"
         path.write_text(
             f"""
 global
   maxconn 8000
+  stats socket {self.stats} level admin
 defaults
   mode http
   timeout connect 2s
@@ -73,6 +76,14 @@ backend b
     def _listens(self) -> bool:
         with socket.socket() as s:
             return s.connect_ex(("127.0.0.1", self.port)) == 0
+
+    def sees(self, node: int) -> bool:
+        """That the node on this port is up."""
+        with socket.socket(socket.AF_UNIX) as s:
+            s.connect(str(self.stats))
+            s.sendall(b"show stat\n")
+            rows = list(csv.DictReader(s.makefile("r", encoding="ascii")))
+        return any(r["svname"] == f"n{node}" and r["status"] == "UP" for r in rows)
 
     def close(self) -> None:
         self.process.kill()
@@ -140,7 +151,7 @@ class Stage:
         assert self.nodes[i].wait(self.drain / 1000 + 15) == 0
         self.nodes[i] = self.node(i)
         until(lambda: ready(self.ports[i]), "the node is ready")
-        time.sleep(1)  # until HAProxy has seen it too: two of its looks
+        until(lambda: self.proxy.sees(self.ports[i]), "HAProxy has seen it too")
 
     def finish(self) -> dict[str, Any]:
         """The publisher's last message has come everywhere."""
