@@ -53,7 +53,9 @@ static bool worth_reading(struct span all, size_t new, size_t most)
     return all.n - new <= 64 || all.n >= most || memchr(all.p + all.n - new, '\n', new);
 }
 
-/* All of a head has come, or nothing that can become one. */
+/* All of a head has come, or nothing that can become one. Every answer but that to a handshake ends
+ * its connection: what comes behind such a request is nobody's (libwebsockets 4.3 would end the
+ * connection for it while the answer is still being made). */
 static bool pass_head(struct conn *c, const struct head *h)
 {
     struct guard *g = &c->guard;
@@ -63,7 +65,7 @@ static bool pass_head(struct conn *c, const struct head *h)
         return false;
     }
     buf_free(&g->head);
-    g->state = h->upgrade ? GUARD_REQUEST : GUARD_BODY;
+    g->state = h->upgrade ? GUARD_REQUEST : GUARD_DEAF;
     return true;
 }
 
@@ -95,7 +97,7 @@ static ssize_t read_head(struct conn *c, const struct tap_source *from, char *p,
         got = tap_read(from, p + before, take_how_much(from, &h, before, (size_t)got));
         if (got <= 0) return got;
         if (h.size > 0 || h.status != 0) {
-            return pass_head(c, &h) ? (ssize_t)before + got : nothing(c, from);
+            return pass_head(c, &h) ? (ssize_t)h.size : nothing(c, from);
         }
         buf_append(&g->head, p + before, (size_t)got);
     }
@@ -139,8 +141,7 @@ static ssize_t read_checked(void *who, const struct tap_source *from, void *p, s
     case GUARD_HEAD: return read_head(c, from, p, n);
     case GUARD_FRAMES: return read_frames(c, from, p, n);
     case GUARD_DEAF: return throw_away(c, from);
-    case GUARD_REQUEST:
-    case GUARD_BODY: break;
+    case GUARD_REQUEST: break;
     }
     return tap_read(from, p, n);
 }

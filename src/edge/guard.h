@@ -5,7 +5,8 @@
  * libwebsockets gets those with data, unmasks them and puts messages together; control frames end
  * here. It reads in the middle of its own work, so nothing is done about what was found before the
  * turn of the loop ends: what stood in front of it has been delivered then. Behind a frame that is
- * broken, a close or a refused request, everything is thrown away. Worker thread. */
+ * broken, a close and every request that is not for a WebSocket, everything is thrown away. Worker
+ * thread. */
 #ifndef EDGE_GUARD_H
 #define EDGE_GUARD_H
 
@@ -22,7 +23,6 @@ struct edge;
 enum guard_state {
     GUARD_HEAD,    /* a request is awaited */
     GUARD_REQUEST, /* one for a WebSocket has passed */
-    GUARD_BODY,    /* any other has: what follows is not looked at */
     GUARD_FRAMES,
     GUARD_DEAF, /* everything is thrown away */
 };
