@@ -95,12 +95,18 @@ static bool about_connections(const char *facility)
     return false;
 }
 
+/* Every handle connects in the same way, and one of them is always there: it speaks for all. */
+static bool said_by_another(const struct kafka_handle *h, const char *facility)
+{
+    return strcmp(facility, "SSL") == 0 && h->spec.role != KAFKA_QUERY;
+}
+
 static void on_log(const rd_kafka_t *rk, int level, const char *facility, const char *text)
 {
     struct kafka_handle *h = rk ? listener(rd_kafka_opaque(rk)) : NULL;
     if (!h) return;
-    enum wsbus_log_level as =
-        level > LOG_WARNING || about_connections(facility) ? WSBUS_LOG_DEBUG : WSBUS_LOG_WARN;
+    bool aside = level > LOG_WARNING || about_connections(facility) || said_by_another(h, facility);
+    enum wsbus_log_level as = aside ? WSBUS_LOG_DEBUG : WSBUS_LOG_WARN;
     if (as != WSBUS_LOG_DEBUG) {
         uint64_t hash = hash_span(span_str(text)), now = h->spec.host->ticks(h->spec.host);
         if (hash == h->quiet_hash && now < h->quiet_until) return;
