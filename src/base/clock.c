@@ -32,21 +32,12 @@ int64_t clock_wall(void)
     return read_ms(CLOCK_REALTIME);
 }
 
-static uint64_t read_us(clockid_t id)
-{
-    struct timespec ts;
-    clock_gettime(id, &ts);
-    return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
-}
-
 uint64_t clock_us(void)
 {
-    return read_us(CLOCK_MONOTONIC);
-}
-
-uint64_t clock_work_us(void)
-{
-    return read_us(CLOCK_THREAD_CPUTIME_ID);
+    struct timespec ts;
+    if (atomic_load_explicit(&frozen, memory_order_acquire)) return 1000 * clock_ticks();
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
 }
 
 void clock_freeze(uint64_t ticks, int64_t wall)

@@ -5,12 +5,10 @@
 #include <stdint.h>
 
 uint64_t clock_ticks(void); /* monotonic, milliseconds */
+uint64_t clock_us(void);    /* the same in microseconds */
 int64_t clock_wall(void);   /* milliseconds since the Unix epoch */
-/* Monotonic, microseconds: the time, and how long this thread has worked. They never stand still. */
-uint64_t clock_us(void);
-uint64_t clock_work_us(void);
 
-/* For tests: from now on both clocks stand still at these values, until clock_thaw(). */
+/* For tests: from now on all clocks stand still at these values, until clock_thaw(). */
 void clock_freeze(uint64_t ticks, int64_t wall);
 void clock_advance(uint64_t ms);
 void clock_thaw(void);

@@ -8,9 +8,6 @@
 #include "hub/pass.h"
 #include "protocol/cursor.h"
 
-#define TURN_US 250 /* of replays in one turn of the loop, about */
-#define PAUSE_MS 1  /* of replays that have had their share */
-
 /* ---- numbers, mail, pending requests -------------------------------------------------------- */
 
 uint64_t bus_number(struct hub_bus *b)
@@ -184,7 +181,7 @@ static void on_message(const struct wsbus_host *h, uint64_t feed, struct wsbus_m
     struct feed *f = feed_by_token(of_host(h), feed);
 
     if (f && f->state == FEED_LIVE) {
-        pace_live(&f->bus->pace, clock_ticks());
+        pace_live(&f->bus->pace, clock_us());
         counter_add(&f->bus->counters, COUNTER_BUS_MESSAGES, 1);
         feed_on_message(f, m);
     }
@@ -265,6 +262,7 @@ static void on_chunk(const struct wsbus_host *h, uint64_t token, const struct ws
 {
     struct hub_bus *b = of_host(h);
     struct pending *p = pending_take(b, token);
+    uint64_t began = clock_us();
     struct feed *f;
 
     if (!p) return;
@@ -272,6 +270,7 @@ static void on_chunk(const struct wsbus_host *h, uint64_t token, const struct ws
     if (p->piece) replay_on_chunk(p, a, c);
     if (p->history) history_on_chunk(p->history, a, c);
     if (p->kind == PENDING_CATCHUP && (f = feed_by_token(b, p->id))) feed_on_catch_up(f, p, a, c);
+    if (p->kind != PENDING_CATCHUP) pace_spent(&b->pace, clock_us() - began);
     pending_free(b, p);
     reads_next(b);
 }
@@ -430,23 +429,32 @@ static void on_item(void *handler, struct inbox_item *item)
     (void)inbox_settle(bus_thread_inbox(b->thread), bytes);
 }
 
+void bus_pause(struct hub_bus *b)
+{
+    if (!timer_is_set(&b->pause)) bus_timer(b, &b->pause, PACE_WAIT_MS);
+}
+
 /* A few chunks of replays, then what is live has its turn: thousands who resume at once must not
  * make everybody else wait for all of them. True: there is more, and no reason to pause. */
 static bool on_turn(void *handler)
 {
     struct hub_bus *b = handler;
-    uint64_t now = clock_us(), end = now + TURN_US;
+    uint64_t now;
 
-    if (list_empty(&b->pulls)) return false;
-    if (pace_is_live(&b->pace, clock_ticks()) && !pace_may(&b->pace, now, clock_work_us())) {
-        bus_timer(b, &b->pause, PAUSE_MS);
-        return false;
-    }
-    while (bus_instance(b) && !list_empty(&b->pulls)) {
+    if (list_empty(&b->pulls) && b->reads.count == 0) return false;
+    now = clock_us();
+    pace_turn(&b->pace, now);
+    while (bus_instance(b) && !list_empty(&b->pulls) && pace_may(&b->pace)) {
+        uint64_t began = now;
         replay_pull(LIST_ITEM(list_pop(&b->pulls), struct follower, pull));
-        if (clock_us() >= end) break;
+        now = clock_us();
+        pace_spent(&b->pace, now - began);
     }
-    return bus_instance(b) && !list_empty(&b->pulls);
+    reads_next(b);
+    if (!bus_instance(b) || list_empty(&b->pulls)) return false;
+    if (!pace_waits(&b->pace, now)) return true;
+    bus_pause(b);
+    return false;
 }
 
 void bus_turn(struct hub_bus *b)

@@ -63,8 +63,8 @@ struct hub_bus {
     struct map tokens_of_feeds; /* struct feed by the token of its upstream subscription */
     struct map followers;       /* by (worker, id) */
     struct list pulls;          /* followers whose next chunk has been asked for */
-    struct pace pace;           /* of these */
-    struct timer pause;         /* until the next of them */
+    struct pace pace;           /* of all that is done for the past */
+    struct timer pause;         /* until the next of these */
     uint32_t replays;           /* followers that replay, or look for their place */
     struct reads reads;         /* of replays and history */
     struct list pieces;         /* that several replays share, oldest first: hub/pass.h */
@@ -197,7 +197,8 @@ void chunk_advance(struct wsbus_cursor **at, const struct wsbus_chunk *c,
 void bus_subscribe(struct hub_bus *b, uint64_t token, struct wsbus_topic topic);
 void bus_locate(struct hub_bus *b, uint64_t token, struct wsbus_locate l);
 void bus_read(struct hub_bus *b, uint64_t token, struct wsbus_read r);
-void bus_turn(struct hub_bus *b); /* somebody is on `pulls`: has its turn soon */
+void bus_turn(struct hub_bus *b);  /* somebody is on `pulls`: has its turn soon */
+void bus_pause(struct hub_bus *b); /* replays and reads wait for credit: they are looked at again */
 const char *lost_reason(enum wsbus_lost lost);
 /* So many `gap` frames go to clients. */
 void bus_count_gaps(struct hub_bus *b, const char *reason, uint64_t n);

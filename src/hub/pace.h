@@ -1,25 +1,38 @@
-/* How much of the bus thread replays may have while live messages flow: half of its time.
+/* How much of a thread's time replays may have while live messages flow: a part of it, in short turns.
  *
- * A credit grows with the time that passes and shrinks with the time that the thread has worked;
- * while there is none, replays wait. Without live messages there is no limit. Pure: the caller
- * says what the clocks show. Bus thread. */
+ * A credit grows with the time that passes, by one part in PACE_SHARE, and shrinks by what the turns
+ * of replays take; while there is none, replays wait for it. What was not used is kept for a
+ * while, so that few who replay hardly notice. The time of a turn is that on the clock, not the
+ * processor's: it is what a live message may have to wait for, and where other programs want the
+ * processors too, replays stand back by themselves. Without live messages there is no limit, but the
+ * turns are as short.
+ *
+ * One for each bus thread (making chunks) and for each worker (writing them). Pure: the caller says
+ * what the clock shows, in microseconds. */
 #ifndef HUB_PACE_H
 #define HUB_PACE_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
-#define PACE_LIVE_MS 100u /* so long after a live message the next one is awaited */
+#define PACE_LIVE_US 100000u /* so long after a live message the next one is awaited */
+#define PACE_SHARE 16u
+#define PACE_TURN_US 250u /* of replays in one turn of the thread's loop */
+#define PACE_WAIT_MS 1u   /* after which those who wait for credit look again */
 
 struct pace {
-    uint64_t live_at;    /* ticks of the last live message; 0: there was none */
-    uint64_t wall, work; /* microseconds, when the credit was last reckoned; 0: never */
-    int64_t credit;      /* microseconds */
+    uint64_t live_at; /* the last live message; 0: there was none */
+    uint64_t at;      /* the credit was last reckoned; 0: never */
+    int64_t credit;   /* microseconds */
+    int64_t left;     /* of this turn */
 };
 
-void pace_live(struct pace *p, uint64_t ticks);
-bool pace_is_live(const struct pace *p, uint64_t ticks);
-/* Reckons with the clocks, both in microseconds. True: a replay may have its turn. */
-bool pace_may(struct pace *p, uint64_t wall, uint64_t work);
+void pace_live(struct pace *p, uint64_t now);
+bool pace_is_live(const struct pace *p, uint64_t now);
+/* Replays wait until there is credit again. */
+bool pace_waits(struct pace *p, uint64_t now);
+void pace_turn(struct pace *p, uint64_t now); /* a turn begins */
+bool pace_may(const struct pace *p);          /* one replay more in this turn */
+void pace_spent(struct pace *p, uint64_t us); /* that one has taken */
 
 #endif

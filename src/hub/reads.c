@@ -1,5 +1,6 @@
 #include "hub/reads.h"
 
+#include "base/clock.h"
 #include "hub/feed.h"
 
 void reads_init(struct reads *r)
@@ -41,8 +42,13 @@ void reads_next(struct hub_bus *b)
 
     if (r->running) return;
     r->running = true;
-    while (bus_instance(b) && r->open < b->config->replay.readers && !list_empty(&r->waiting))
+    while (bus_instance(b) && r->open < b->config->replay.readers && !list_empty(&r->waiting)) {
+        if (pace_waits(&b->pace, clock_us())) {
+            bus_pause(b);
+            break;
+        }
         ask(b, LIST_ITEM(r->waiting.next, struct pending, line));
+    }
     r->running = false;
 }
 

@@ -97,7 +97,7 @@ static void replay_finish(struct follower *s)
 
 static uint32_t chunk_bytes(const struct hub_bus *b)
 {
-    return pace_is_live(&b->pace, clock_ticks()) ? CHUNK_BYTES_LIVE : CHUNK_BYTES;
+    return pace_is_live(&b->pace, clock_us()) ? CHUNK_BYTES_LIVE : CHUNK_BYTES;
 }
 
 /* The frame of a ring entry for this channel; the last one built is kept with the entry. */

@@ -1,6 +1,7 @@
 /* Mail of the buses -> frames to the client. What belongs to nobody any more is dropped. */
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "protocol/message.h"
 #include "session/errand.h"
 #include "session/inside.h"
@@ -38,7 +39,8 @@ static void on_subscribed(struct session_worker *w, const struct mail_subscribed
             .reason = m->reason,
         };
         reply_subscribed(session_writer(s), &r);
-        session_reply(s, OUTQ_CAPPED);
+        /* Who begins in the past stands back with this too: thousands may come at once. */
+        session_tell(s, OUTQ_CAPPED, m->channel ? NULL : &w->flush.replays);
         free(id);
     }
     if (s->raw) raw_subscribed(s, m->recovered, m->reason);
@@ -231,6 +233,7 @@ bool session_answer(struct session_worker *w, struct inbox_item *item)
 {
     switch ((enum mail_kind)item->kind) {
     case MAIL_LIVE:
+        pace_live(&w->flush.pace, clock_us());
         if (fan_out(w, CONTAINER_OF(item, struct mail_frame, item), false)) return false;
         break;
     case MAIL_FRAME: on_frame(w, CONTAINER_OF(item, struct mail_frame, item)); break;

@@ -3,10 +3,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 
 #define REPLAY_TURNS 8 /* one of so many is for replays */
-#define REPLAY_SLICE 4 /* of them in one turn of the loop */
 
 static void own_init(struct fan_group *g)
 {
@@ -14,9 +14,10 @@ static void own_init(struct fan_group *g)
     list_init(&g->turn);
 }
 
-void flush_begin(struct flush *f)
+void flush_begin(struct flush *f, bool hurry)
 {
-    f->replays_left = REPLAY_SLICE;
+    f->hurry = hurry;
+    pace_turn(&f->pace, clock_us());
 }
 
 void flush_init(struct flush *f, struct fanout *fanout)
@@ -25,7 +26,7 @@ void flush_init(struct flush *f, struct fanout *fanout)
     list_init(&f->turns);
     own_init(&f->control);
     own_init(&f->replays);
-    flush_begin(f);
+    flush_begin(f, false);
 }
 
 void flush_done(struct flush *f)
@@ -43,7 +44,6 @@ static void wait_on(struct flush *f, struct flush_node *n, struct fan_group *g)
 {
     list_append(&g->waiting, &n->wait);
     n->group = g;
-    n->replay = g == &f->replays;
     if (g->waiting_count++ == 0) list_append(&f->turns, &g->turn);
 }
 
@@ -71,11 +71,6 @@ void flush_mark(struct flush *f, struct flush_node *n, struct fan_group *group)
     wait_on(f, n, to);
 }
 
-void flush_again(struct flush *f, struct flush_node *n)
-{
-    flush_mark(f, n, n->replay ? &f->replays : NULL);
-}
-
 void flush_drop(struct flush *f, struct flush_node *n)
 {
     if (n->group) wait_off(f, n);
@@ -89,6 +84,11 @@ static struct fan_group *next_group(struct flush *f)
     return LIST_ITEM(n, struct fan_group, turn);
 }
 
+static bool may_replay(const struct flush *f)
+{
+    return f->hurry || pace_may(&f->pace);
+}
+
 struct flush_node *flush_next(struct flush *f)
 {
     struct flush_node *n;
@@ -96,20 +96,30 @@ struct flush_node *flush_next(struct flush *f)
 
     if (list_empty(&f->turns)) return NULL;
     g = next_group(f);
-    if (g == &f->replays && (f->replays_left == 0 || ++f->passed % REPLAY_TURNS != 0))
-        g = next_group(f);
+    if (g == &f->replays && (!may_replay(f) || ++f->passed % REPLAY_TURNS != 0)) g = next_group(f);
     if (g == &f->replays) {
-        if (f->replays_left == 0) return NULL;
-        f->replays_left--;
+        if (!may_replay(f)) return NULL;
+        f->began = clock_us();
     }
     n = LIST_ITEM(g->waiting.next, struct flush_node, wait);
     wait_off(f, n);
     return n;
 }
 
-bool flush_waiting(const struct flush *f)
+void flush_done_with(struct flush *f)
 {
-    return !list_empty(&f->turns);
+    if (!f->began) return;
+    pace_spent(&f->pace, clock_us() - f->began);
+    f->began = 0;
+}
+
+enum flush_state flush_state(struct flush *f)
+{
+    const struct list *first = f->turns.next;
+
+    if (list_empty(&f->turns)) return FLUSH_IDLE;
+    if (first != &f->replays.turn || first->next != &f->turns || f->hurry) return FLUSH_READY;
+    return pace_waits(&f->pace, clock_us()) ? FLUSH_PAUSED : FLUSH_READY;
 }
 
 enum transport_result flush_write(struct flush *f, struct outq *q, struct transport *t)

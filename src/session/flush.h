@@ -3,9 +3,9 @@
  * A session with something to say waits on the list of the fan-out group that gave it the first
  * of it, or on one of the worker's own lists (replies; replays). The lists take turns, one session
  * each, so that a channel with two subscribers is not stuck behind one with ten thousand; replays,
- * whose writes are the largest, have every eighth turn where somebody else waits too, and only a few
- * in one turn of the loop, so that what comes meanwhile is soon looked at. A session is on one list
- * at most, and on none while its transport is choked. */
+ * whose writes are the largest, have every eighth turn where somebody else waits too, and no more time
+ * than hub/pace.h allows. A session is on one list at most, and on none while its transport is
+ * choked. */
 #ifndef SESSION_FLUSH_H
 #define SESSION_FLUSH_H
 
@@ -15,6 +15,7 @@
 
 #include "base/list.h"
 #include "hub/fanout.h"
+#include "hub/pace.h"
 #include "session/outq.h"
 #include "session/transport.h"
 
@@ -24,7 +25,6 @@ struct flush_node {
     struct list wait;
     struct fan_group *group; /* whose list; NULL: on none */
     bool choked;
-    bool replay; /* the list that it was on last was that of the replays */
 };
 
 struct flush {
@@ -32,7 +32,9 @@ struct flush {
     struct list turns;                 /* groups with waiting sessions */
     struct fan_group control, replays; /* the worker's own lists; never in the fan-out table */
     unsigned passed;                   /* turns that replays have let others have */
-    unsigned replays_left;             /* in this turn of the loop */
+    struct pace pace;                  /* of replays */
+    uint64_t began;                    /* us; the replay whose turn it is. 0: it is none */
+    bool hurry;                        /* replays do not stand back */
     unsigned char *gather;
     uint64_t bytes, frames; /* written; whoever counts them takes them away */
 };
@@ -44,13 +46,18 @@ void flush_node_init(struct flush_node *n);
 /* It has something to say because of this group (NULL: a reply or the like; or f->replays). One
  * that waits already moves if the other list is less than half as long. */
 void flush_mark(struct flush *f, struct flush_node *n, struct fan_group *group);
-/* It has more to say than could be written. */
-void flush_again(struct flush *f, struct flush_node *n);
 void flush_drop(struct flush *f, struct flush_node *n);
-void flush_begin(struct flush *f); /* a turn of the loop */
+/* A turn of the loop; with `hurry` replays do not stand back in it. */
+void flush_begin(struct flush *f, bool hurry);
 /* The next one in rotation, taken off its list; NULL: nobody waits whose turn it may be. */
 struct flush_node *flush_next(struct flush *f);
-bool flush_waiting(const struct flush *f);
+void flush_done_with(struct flush *f); /* what it had to say has been written, or a part of it */
+enum flush_state {
+    FLUSH_IDLE,   /* nobody waits */
+    FLUSH_PAUSED, /* only replays wait, for credit: PACE_WAIT_MS */
+    FLUSH_READY,
+};
+enum flush_state flush_state(struct flush *f);
 
 /* Writes the frames at the head of the queue, up to FLUSH_GATHER bytes or one frame that is larger,
  * in one go. The head of the queue must be a frame. */

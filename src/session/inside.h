@@ -50,6 +50,7 @@ struct session_worker {
 
     struct fanout fanout;
     struct flush flush;
+    struct timer pause;       /* of replays, until there is credit */
     struct map subscriptions; /* by number */
     struct map names;         /* subscriptions by (session, channel) */
     struct map errands;       /* by number */
@@ -134,6 +135,7 @@ struct outq_limits session_limits(const struct session *s);
 /* An empty buffer for a reply; session_reply() queues what was written to it. */
 struct buf *session_writer(struct session *s);
 void session_reply(struct session *s, enum outq_kind kind);
+void session_tell(struct session *s, enum outq_kind kind, struct fan_group *group); /* the same */
 struct slip *session_slip(struct session *s); /* what was written, to be queued later */
 /* The error in session_writer(); `busy` with when to ask again, which differs so that those who were
  * refused together do not come back together. */

@@ -187,13 +187,21 @@ struct outq_place outq_push_gap(struct outq *q, uint32_t lane, uint64_t now)
     return (struct outq_place){q->tail.block, q->tail.i - 1};
 }
 
+static const struct outq_entry *first(const struct outq *q)
+{
+    return q->head.block ? &q->head.block->entries[q->head.i] : &q->own[q->head.i];
+}
+
 const struct frame *outq_head(const struct outq *q)
 {
-    const struct outq_entry *e;
+    const struct slip *slip = q->count > 0 ? first(q)->slip : NULL;
 
-    if (q->count == 0) return NULL;
-    e = q->head.block ? &q->head.block->entries[q->head.i] : &q->own[q->head.i];
-    return e->slip ? e->slip->frame : NULL;
+    return slip ? slip->frame : NULL;
+}
+
+bool outq_paced(const struct outq *q)
+{
+    return q->count > 0 && outq_kind(first(q)->tag) == OUTQ_PACED;
 }
 
 /* Its bytes wait no longer. */

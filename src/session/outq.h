@@ -93,6 +93,8 @@ void outq_push(struct outq *q, struct slip *slip, uint32_t tag, uint64_t now);
 struct outq_place outq_push_gap(struct outq *q, uint32_t lane, uint64_t now);
 /* The frame at the head; NULL: the queue is empty, or a gap is there. */
 const struct frame *outq_head(const struct outq *q);
+/* Is it one that the client has asked for when there was room? */
+bool outq_paced(const struct outq *q);
 /* Takes that frame out; the caller has the reference then. */
 struct slip *outq_take(struct outq *q);
 

@@ -12,9 +12,10 @@
 #include "session/lane.h"
 #include "session/subscription.h"
 
-#define BURST_MS 100    /* nobody is too slow who has not been behind for so long, */
-#define BURST_TIMES 4   /* unless so many times the limit waits */
-#define FLUSH_GATHERS 2 /* writes to one socket in a row, before the next one has its turn */
+#define BURST_MS 100       /* nobody is too slow who has not been behind for so long, */
+#define BURST_TIMES 4      /* unless so many times the limit waits */
+#define PAST_LITTLE 16384u /* bytes of a queue that need not stand back */
+#define FLUSH_GATHERS 2    /* writes to one socket in a row, before the next one has its turn */
 
 static void arm(struct session *s);
 
@@ -153,6 +154,15 @@ static bool squeeze(struct session *s, const struct frame *f, uint32_t tag)
     return false;
 }
 
+/* What has been queued behind much of the past waits with it: whoever has many live channels too must
+ * not have more than the share of replays. */
+static struct fan_group *list_for(const struct session *s, struct fan_group *group)
+{
+    bool past = s->out.bytes > PAST_LITTLE && outq_paced(&s->out);
+
+    return past ? &s->w->flush.replays : group;
+}
+
 void session_push(struct session *s, struct slip *slip, uint32_t tag, struct fan_group *group)
 {
     struct session_worker *w = s->w;
@@ -169,7 +179,7 @@ void session_push(struct session *s, struct slip *slip, uint32_t tag, struct fan
         weigh(s);
         count_queue(s);
     }
-    flush_mark(&w->flush, &s->flush, group);
+    flush_mark(&w->flush, &s->flush, list_for(s, group));
 }
 
 void session_shed(struct session *s)
@@ -199,12 +209,17 @@ struct slip *session_slip(struct session *s)
     return slip;
 }
 
-void session_reply(struct session *s, enum outq_kind kind)
+void session_tell(struct session *s, enum outq_kind kind, struct fan_group *group)
 {
     struct slip *slip = session_slip(s);
 
-    session_push(s, slip, kind, NULL);
+    session_push(s, slip, kind, group);
     slip_unref(slip);
+}
+
+void session_reply(struct session *s, enum outq_kind kind)
+{
+    session_tell(s, kind, NULL);
 }
 
 void session_flush(struct session *s)
@@ -231,7 +246,7 @@ void session_flush(struct session *s)
         s->behind = 0;
     }
     if (s->behind || s->laggard.weight) weigh(s);
-    if (!outq_empty(&s->out)) flush_again(&w->flush, &s->flush);
+    if (!outq_empty(&s->out)) flush_mark(&w->flush, &s->flush, list_for(s, NULL));
     session_progress(s);
 }
 
@@ -489,7 +504,8 @@ void session_writable(struct session *s)
     w->now = clock_ticks();
     s->flush.choked = false;
     if (outq_empty(&s->out)) s->behind = 0;
-    if (session_live(s) && !outq_empty(&s->out)) flush_again(&w->flush, &s->flush);
+    if (session_live(s) && !outq_empty(&s->out))
+        flush_mark(&w->flush, &s->flush, list_for(s, NULL));
 }
 
 /* ---- end ------------------------------------------------------------------------------------- */

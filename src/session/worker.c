@@ -6,9 +6,17 @@
 #include "session/inside.h"
 
 #define SLICE_LATE 256      /* sockets written to before the others are looked at */
+#define WRITE_US 1000       /* of writing in one go; then what has come meanwhile is looked at */
+#define WRITE_SOME 16       /* sockets, between two looks at the clock */
 #define SHED_TURN 64        /* sessions that may go in one turn */
 #define SHED_PATIENCE 500u  /* ms for other workers, whose sessions are further behind */
 #define SETTLE_BYTES 65536u /* of the inbox, dealt with before the posters are told */
+
+/* It is the turn that follows which was waited for. */
+static void on_pause(struct timer *t)
+{
+    (void)t;
+}
 
 struct session_worker *session_worker_new(const struct session_worker_spec *spec)
 {
@@ -26,6 +34,7 @@ struct session_worker *session_worker_new(const struct session_worker_spec *spec
     map_init(&w->errands);
     map_init(&w->lanes);
     laggards_init(&w->laggards, spec->index);
+    timer_init(&w->pause, on_pause);
     w->late_end = &w->late;
     list_init(&w->sessions);
     list_init(&w->ending);
@@ -54,6 +63,7 @@ void session_worker_free(struct session_worker *w)
         w->mail = item->next;
         mail_free(item);
     }
+    timer_stop(w->spec.timers, &w->pause);
     slip_unref(w->ping);
     buf_free(&w->out);
     buf_free(&w->topic);
@@ -138,10 +148,14 @@ static void late(struct session_worker *w)
 
 static void write_some(struct session_worker *w, unsigned slice)
 {
+    uint64_t until = clock_us() + WRITE_US;
     struct flush_node *n;
 
-    for (unsigned i = 0; i < slice && (n = flush_next(&w->flush)); i++)
+    for (unsigned i = 1; i <= slice && (n = flush_next(&w->flush)); i++) {
         session_flush(CONTAINER_OF(n, struct session, flush));
+        flush_done_with(&w->flush);
+        if (i % WRITE_SOME == 0 && clock_us() >= until) break;
+    }
 }
 
 /* Deals with what was taken, until it is done or the queues are full. */
@@ -200,20 +214,24 @@ static void settle_sessions(struct session_worker *w)
 
 bool session_worker_turn(struct session_worker *w, unsigned slice)
 {
+    enum flush_state state;
+
     w->now = clock_ticks();
-    flush_begin(&w->flush);
+    flush_begin(&w->flush, w->congested);
     write_some(w, slice);
     if (is_crammed(w)) shed(w);
     if (ceiling_is_set()) laggards_tell(&w->laggards);
     counter_add(&w->counters, COUNTER_BYTES_OUT, w->flush.bytes);
     counter_add(&w->counters, COUNTER_FRAMES_OUT, w->flush.frames);
     w->flush.bytes = w->flush.frames = 0;
-    if (w->congested && !flush_waiting(&w->flush)) {
+    if (w->congested && flush_state(&w->flush) == FLUSH_IDLE) {
         w->congested = false;
         session_worker_inbox(w);
     }
     settle_sessions(w);
-    return flush_waiting(&w->flush) || w->mail || is_crammed(w);
+    state = flush_state(&w->flush);
+    if (state == FLUSH_PAUSED) timer_set(w->spec.timers, &w->pause, w->now + PACE_WAIT_MS);
+    return state == FLUSH_READY || w->mail || is_crammed(w);
 }
 
 /* ---- going away ------------------------------------------------------------------------------ */

@@ -113,6 +113,37 @@ def say(text: str) -> None:
 
 
 CALM = 2.5  # seconds between two crowds; what the bridge keeps of the past for others it keeps for 2
+STOLEN = 0.02  # of the processors' time: more, taken by the host, and a round is no measure of anything
+
+
+def stolen() -> tuple[int, int]:
+    """Processor time that a virtual machine did not get from its host, and all of it, since the boot."""
+    values = [int(word) for word in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+    return values[7], sum(values)
+
+
+def stolen_since(then: tuple[int, int]) -> float:
+    now = stolen()
+    return (now[0] - then[0]) / max(1, now[1] - then[1])
+
+
+def one_crowd(server: Server, live: Sink, past: dict[str, Any], size: tuple[int, int]) -> tuple[float, bool]:
+    """Its ages go to sets 2 and 3. How long it took, and whether the host left the machine alone."""
+    clients, messages = size
+    crowd = Sink(server, clients, 1, past, hold=True, back=True)
+    try:
+        before = stolen()
+        live.ask("into 2")
+        time.sleep(CALM)
+        live.ask("into 3")
+        crowd.ask("go")
+        took = crowd.wait("live", clients)
+        live.ask("into -1")
+        got = crowd.report()
+        assert got["message"] == clients * messages, got
+        return took, stolen_since(before) < STOLEN
+    finally:
+        crowd.close()
 
 
 def crowds(server: Server, live: Sink, past: dict[str, Any], size: tuple[int, int, int]) -> str:
@@ -120,24 +151,18 @@ def crowds(server: Server, live: Sink, past: dict[str, Any], size: tuple[int, in
     on to other sockets: how long they take, and the ages of the live messages meanwhile and in between."""
     clients, messages, rounds = size
     took: list[float] = []
+    tries = 0
     live.ask("into -1")
-    for _ in range(rounds):
-        crowd = Sink(server, clients, 1, past, hold=True, back=True)
-        try:
-            live.ask("into 0")
-            time.sleep(CALM)
-            live.ask("into 1")
-            crowd.ask("go")
-            took.append(crowd.wait("live", clients))
-            live.ask("into -1")
-            got = crowd.report()
-            assert got["message"] == clients * messages, got
-        finally:
-            crowd.close()
+    while len(took) < rounds and tries < 4 * rounds:
+        tries += 1
+        seconds, counts = one_crowd(server, live, past, (clients, messages))
+        live.ask("keep" if counts else "drop")
+        took += [seconds] * counts
     calm, busy = live.report(0), live.report(1)
     times = ", ".join(f"{seconds:.2f}" for seconds in sorted(took))
     return (
         f"{clients} clients resume {messages} messages each in {times} s; live p50 {calm['p50']:.2f} ms, "
         f"p99 {calm['p99']:.2f} ms in between ({calm['dated']} messages), p50 {busy['p50']:.2f} ms, "
-        f"p99 {busy['p99']:.2f} ms meanwhile ({busy['dated']}); ratio of p99 {busy['p99'] / calm['p99']:.2f}"
+        f"p99 {busy['p99']:.2f} ms meanwhile ({busy['dated']}); ratio of p99 {busy['p99'] / max(0.01, calm['p99']):.2f}; "
+        f"{tries - len(took)} of {tries} rounds left out, as the host took processor time"
     )

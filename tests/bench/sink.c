@@ -11,7 +11,9 @@
  *     go            sends what was held; the start is now
  *     wait TYPE N   when N frames of that type have come since the start: seconds since then
  *     clear         forgets the ages and arrivals so far
- *     into SET      ages go to set 0 (as at first) or 1 from now on, or nowhere (-1)
+ *     into SET      ages go to this set from now on (at first 0; there are four), or nowhere (-1)
+ *     keep          sets 2 and 3 are added to 0 and 1, and begin anew
+ *     drop          sets 2 and 3 are forgotten
  *     report [SET]  counts of frames by type, and the ages of a set (0) in ms
  *     arrivals      when the numbers 0, 1, 2, … came first, in ns; 0: never
  *
@@ -31,7 +33,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { SLOT_US = 10, SLOTS = 1000000, INPUT = 65536, BATCH = 256, ARRIVALS = 100000 };
+enum { SLOT_US = 10, SLOTS = 1000000, INPUT = 65536, BATCH = 256, ARRIVALS = 100000, SETS = 4 };
 enum type { MESSAGE, SUBSCRIBED, LIVE, GAP, ERROR, OTHER, TYPES };
 
 static const char *const names[TYPES] = {"message", "subscribed", "live", "gap", "error", "other"};
@@ -46,7 +48,7 @@ struct conn {
 static struct ages {
     uint32_t slots[SLOTS]; /* in steps of SLOT_US */
     uint64_t dated, oldest_us;
-} sets[2], *ages = &sets[0]; /* NULL: nowhere */
+} sets[SETS], *ages = &sets[0]; /* NULL: nowhere */
 
 static uint64_t counts[TYPES];
 static uint64_t arrivals[ARRIVALS];
@@ -277,6 +279,14 @@ static void report(const struct ages *a)
            (double)a->oldest_us / 1000);
 }
 
+static void add(struct ages *to, const struct ages *a)
+{
+    for (size_t i = 0; i < SLOTS; i++)
+        to->slots[i] += a->slots[i];
+    to->dated += a->dated;
+    if (a->oldest_us > to->oldest_us) to->oldest_us = a->oldest_us;
+}
+
 static void go(void)
 {
     began = now_ns();
@@ -299,7 +309,13 @@ static bool command(void)
         numbered = 0;
         puts("{}");
     } else if (sscanf(line, "into %d", &set) == 1) {
-        ages = set < 0 ? NULL : &sets[set > 0];
+        ages = set < 0 || set >= SETS ? NULL : &sets[set];
+        puts("{}");
+    } else if (strncmp(line, "keep", 4) == 0 || strncmp(line, "drop", 4) == 0) {
+        for (int i = 0; i < 2; i++) {
+            if (line[0] == 'k') add(&sets[i], &sets[i + 2]);
+            memset(&sets[i + 2], 0, sizeof(sets[0]));
+        }
         puts("{}");
     } else if (strncmp(line, "go", 2) == 0) {
         go();
@@ -311,7 +327,7 @@ static bool command(void)
         puts("]}");
     } else {
         (void)sscanf(line, "report %d", &set);
-        report(&sets[set > 0]);
+        report(&sets[set < 0 || set >= SETS ? 0 : set]);
     }
     fflush(stdout);
     return true;

@@ -6,6 +6,7 @@
 
 #include <string.h>
 
+#include "base/clock.h"
 #include "session/flush.h"
 
 struct fixture {
@@ -21,6 +22,7 @@ static int setup(void **state)
     static struct fixture f;
 
     memset(&f, 0, sizeof f);
+    clock_freeze(1000000, 0);
     fanout_init(&f.fanout);
     flush_init(&f.flush, &f.fanout);
     for (int i = 0; i < 2; i++)
@@ -37,11 +39,12 @@ static int teardown(void **state)
 {
     struct fixture *f = *state;
 
-    assert_false(flush_waiting(&f->flush));
+    assert_int_equal(flush_state(&f->flush), FLUSH_IDLE);
     for (int i = 0; i < 2; i++)
         fanout_leave(&f->fanout, &f->member[i]);
     flush_done(&f->flush);
     fanout_done(&f->fanout);
+    clock_thaw();
     return 0;
 }
 
@@ -76,30 +79,68 @@ static void test_replays_stand_back(void **state)
     const int order[] = {2, 3, 4, 5, 6, 7, 8, 0, 9};
     for (size_t i = 0; i < sizeof order / sizeof *order; i++)
         expect_next(f, order[i]);
-    flush_again(&f->flush, &f->node[0]); /* still a replay */
-    assert_ptr_equal(f->node[0].group, &f->flush.replays);
+    flush_mark(&f->flush, &f->node[0], &f->flush.replays);
     expect_next(f, 1); /* nobody else waits */
     expect_next(f, 0);
     expect_next(f, -1);
 }
 
-static void test_few_replays_in_one_turn_of_the_loop(void **state)
+static void write_replays(struct fixture *f, unsigned us)
+{
+    pace_spent(&f->flush.pace, us);
+}
+
+static void test_replays_have_a_part_of_each_turn(void **state)
 {
     struct fixture *f = *state;
 
-    for (int i = 0; i < 6; i++)
-        flush_mark(&f->flush, &f->node[i], &f->flush.replays);
     for (int i = 0; i < 4; i++)
-        expect_next(f, i);
+        flush_mark(&f->flush, &f->node[i], &f->flush.replays);
+    flush_begin(&f->flush, false);
+    expect_next(f, 0);
+    write_replays(f, PACE_TURN_US / 2);
+    expect_next(f, 1);
+    write_replays(f, PACE_TURN_US);
     expect_next(f, -1);
-    assert_true(flush_waiting(&f->flush));
+    assert_int_equal(flush_state(&f->flush), FLUSH_READY);
     flush_mark(&f->flush, &f->node[6], f->busy); /* others go on */
     expect_next(f, 6);
     expect_next(f, -1);
-    flush_begin(&f->flush);
-    expect_next(f, 4);
-    expect_next(f, 5);
+    flush_begin(&f->flush, false);
+    expect_next(f, 2);
+    expect_next(f, 3);
+    assert_int_equal(flush_state(&f->flush), FLUSH_IDLE);
+}
+
+static void test_replays_wait_beside_live(void **state)
+{
+    struct fixture *f = *state;
+
+    for (int i = 0; i < 3; i++)
+        flush_mark(&f->flush, &f->node[i], &f->flush.replays);
+    pace_live(&f->flush.pace, clock_us());
+    write_replays(f, 1000000);
+    flush_begin(&f->flush, false);
     expect_next(f, -1);
+    assert_int_equal(flush_state(&f->flush), FLUSH_PAUSED);
+    flush_mark(&f->flush, &f->node[6], f->busy);
+    assert_int_equal(flush_state(&f->flush), FLUSH_READY);
+    expect_next(f, 6);
+    flush_begin(&f->flush, true); /* in a hurry they do not wait */
+    expect_next(f, 0);
+    assert_int_equal(flush_state(&f->flush), FLUSH_READY);
+    flush_begin(&f->flush, false);
+    assert_int_equal(flush_state(&f->flush), FLUSH_PAUSED);
+    clock_advance(90);
+    flush_begin(&f->flush, false);
+    expect_next(f, 1);
+    clock_advance(1);
+    flush_done_with(&f->flush); /* what it took is on the clock */
+    assert_int_equal(f->flush.pace.left, (int64_t)PACE_TURN_US - 1000);
+    expect_next(f, -1);
+    clock_advance(20); /* nothing live for a while */
+    flush_begin(&f->flush, false);
+    expect_next(f, 2);
 }
 
 static void test_moves_to_shorter_list(void **state)
@@ -127,7 +168,7 @@ static void test_choked_waits_nowhere(void **state)
 
     f->node[0].choked = true;
     flush_mark(&f->flush, &f->node[0], f->busy);
-    assert_false(flush_waiting(&f->flush));
+    assert_int_equal(flush_state(&f->flush), FLUSH_IDLE);
     f->node[0].choked = false;
     flush_mark(&f->flush, &f->node[0], f->busy);
     flush_drop(&f->flush, &f->node[0]);
@@ -199,7 +240,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_rotation, setup, teardown),
         cmocka_unit_test_setup_teardown(test_replays_stand_back, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_few_replays_in_one_turn_of_the_loop, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_replays_have_a_part_of_each_turn, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_replays_wait_beside_live, setup, teardown),
         cmocka_unit_test_setup_teardown(test_moves_to_shorter_list, setup, teardown),
         cmocka_unit_test_setup_teardown(test_choked_waits_nowhere, setup, teardown),
         cmocka_unit_test_setup_teardown(test_group_outlives_members, setup, teardown),

@@ -6,63 +6,120 @@
 
 #include "hub/pace.h"
 
+#define BEGIN 5000u
+
 static void live_for_a_while(void **state)
 {
     struct pace p = {0};
 
     (void)state;
-    assert_false(pace_is_live(&p, 1000));
-    pace_live(&p, 1000);
-    assert_true(pace_is_live(&p, 1000));
-    assert_true(pace_is_live(&p, 1000 + PACE_LIVE_MS - 1));
-    assert_false(pace_is_live(&p, 1000 + PACE_LIVE_MS));
+    assert_false(pace_is_live(&p, BEGIN));
+    pace_live(&p, BEGIN);
+    assert_true(pace_is_live(&p, BEGIN));
+    assert_true(pace_is_live(&p, BEGIN + PACE_LIVE_US - 1));
+    assert_false(pace_is_live(&p, BEGIN + PACE_LIVE_US));
 }
 
-/* Turns of 600 us whenever it may, looked at every 100 us: it works half of the time. */
-static void half_of_the_time(void **state)
+/* Replays of `each` us, as many as may be, in turns that come every 100 us at the latest. Returns the
+ * time that they had within a second. */
+static uint64_t work(struct pace *p, uint64_t each, bool live)
 {
-    struct pace p = {0};
-    uint64_t wall = 5000, work = 7000, end = wall + 1000000;
+    uint64_t now = BEGIN, worked = 0;
+
+    while (now < BEGIN + 1000000) {
+        uint64_t turn = 0;
+        if (live) pace_live(p, now);
+        pace_turn(p, now);
+        for (; pace_may(p); turn += each)
+            pace_spent(p, each);
+        assert_true(turn < PACE_TURN_US + each);
+        worked += turn;
+        now += turn + 100;
+    }
+    return worked;
+}
+
+static void part_of_the_time(void **state)
+{
+    const uint64_t sizes[] = {1, 60, 240, 600};
 
     (void)state;
-    while (wall < end) {
-        if (pace_may(&p, wall, work)) {
-            wall += 600;
-            work += 600;
-        } else {
-            wall += 100;
-        }
+    for (int i = 0; i < 4; i++) {
+        struct pace p = {0};
+        assert_in_range(work(&p, sizes[i], true), 1000000 / PACE_SHARE,
+                        1000000 / PACE_SHARE + 4000);
     }
-    assert_in_range(work - 7000, 490000, 515000);
+}
+
+static void no_limit_without_live(void **state)
+{
+    struct pace p = {0};
+
+    (void)state;
+    assert_in_range(work(&p, 50, false), 700000, 720000); /* 250 of every 350 us */
+    assert_false(pace_waits(&p, BEGIN + 1000000));
+}
+
+/* Who comes now and then does not wait. */
+static void little_is_at_once(void **state)
+{
+    struct pace p = {0};
+
+    (void)state;
+    for (uint64_t now = BEGIN; now < BEGIN + 10000000; now += 50000) {
+        pace_live(&p, now);
+        for (int i = 0; i < 8; i++) {
+            pace_turn(&p, now);
+            assert_true(pace_may(&p));
+            pace_spent(&p, 240);
+        }
+        assert_false(pace_waits(&p, now));
+    }
 }
 
 /* Neither a long idle time nor one long turn counts for ever. */
 static void forgets(void **state)
 {
     struct pace p = {0};
-    unsigned turns = 0;
-    uint64_t wall = 1, work = 0;
+    uint64_t now = BEGIN, waited = 0, saved = 0;
 
     (void)state;
-    (void)pace_may(&p, wall, work);
-    wall += 60000000;
-    for (; pace_may(&p, wall, work); turns++) {
-        wall += 1000;
-        work += 1000;
+    (void)pace_waits(&p, now);
+    now += 60000000;
+    for (pace_live(&p, now); !pace_waits(&p, now); saved += 100)
+        pace_spent(&p, 100);
+    assert_in_range(saved, 1000, 3000);
+    pace_spent(&p, 10000000);
+    for (; pace_waits(&p, now); now += 100, waited += 100)
+        pace_live(&p, now);
+    assert_in_range(waited, 10000, 60000);
+}
+
+/* Short steps of the clock add up. */
+static void earns_in_small_steps(void **state)
+{
+    struct pace p = {0};
+    uint64_t now = BEGIN;
+
+    (void)state;
+    (void)pace_waits(&p, now);
+    pace_spent(&p, 1000000);
+    for (uint64_t end = now + 100000; now < end; now += 3) {
+        pace_live(&p, now);
+        if (!pace_waits(&p, now)) break;
     }
-    assert_in_range(turns, 2, 6);
-    wall += 10000000;
-    work += 10000000;
-    assert_false(pace_may(&p, wall, work));
-    assert_true(pace_may(&p, wall + 25000, work));
+    assert_in_range(now - BEGIN, 10000, 60000);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(live_for_a_while),
-        cmocka_unit_test(half_of_the_time),
+        cmocka_unit_test(part_of_the_time),
+        cmocka_unit_test(no_limit_without_live),
+        cmocka_unit_test(little_is_at_once),
         cmocka_unit_test(forgets),
+        cmocka_unit_test(earns_in_small_steps),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
