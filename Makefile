@@ -46,7 +46,7 @@ endif
 
 # ---------------------------------------------------------------- flags
 pkg_flags = $(shell pkg-config --silence-errors $(1) $(2) 2>/dev/null)
-LIBRARIES := libwebsockets libuv libcjson hiredis rdkafka openssl
+LIBRARIES := libwebsockets libuv libcjson hiredis rdkafka openssl zlib
 LIB_CFLAGS := $(sort $(foreach l,$(LIBRARIES) cmocka,$(call pkg_flags,--cflags,$(l))))
 LIB_DIRS   := $(sort $(foreach l,$(LIBRARIES) cmocka,$(call pkg_flags,--libs-only-L,$(l))))
 
@@ -56,7 +56,7 @@ WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-pr
             -Wvla -Wformat=2 $(WERROR)
 ALL_CFLAGS  = $(SOURCE_FLAGS) $(LIB_CFLAGS) $(WARNINGS) $(HARDEN) $(CPPFLAGS) $(CFLAGS)
 ALL_LDFLAGS = $(HARDEN_LINK) $(LIB_DIRS) $(LDFLAGS)
-LDLIBS = -lwebsockets -luv -lcjson -lhiredis -lrdkafka -lssl -lcrypto -lpthread
+LDLIBS = -lwebsockets -luv -lcjson -lhiredis -lrdkafka -lssl -lcrypto -lz -lpthread
 
 # ---------------------------------------------------------------- files
 SOURCES  := $(sort $(wildcard src/*/*.c))

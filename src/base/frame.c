@@ -54,8 +54,10 @@ static struct frame *frame_alloc(size_t len, uint32_t head)
     struct frame *f = mem_alloc(sizeof(*f) + len);
     ceiling_count((ptrdiff_t)(sizeof(*f) + len));
     atomic_init(&f->refs, 1);
+    atomic_init(&f->packed, NULL);
     f->head = head;
     f->count = 1;
+    f->window = 0;
     f->len = len;
     return f;
 }
@@ -107,6 +109,8 @@ struct frame *frame_ref(struct frame *f)
 void frame_unref(struct frame *f)
 {
     if (atomic_fetch_sub_explicit(&f->refs, 1, memory_order_acq_rel) > 1) return;
+    struct frame *packed = atomic_load_explicit(&f->packed, memory_order_relaxed);
+    if (packed && packed != f) frame_unref(packed);
     ceiling_count(-(ptrdiff_t)(sizeof(*f) + f->len));
     free(f);
 }

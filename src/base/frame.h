@@ -1,8 +1,9 @@
 /* A finished WebSocket frame, built once and sent to any number of sockets.
  *
- * A frame never changes after it was built and has one atomic reference for each thread that
- * holds it. Inside a worker it is held by a slip, which counts plainly: queues of sessions refer
- * to the slip, so that fan-out touches no atomic. */
+ * A frame never changes after it was built, but for the compressed form that it may be given
+ * (base/packer.h), and has one atomic reference for each thread that holds it. Inside a worker it is
+ * held by a slip, which counts plainly: queues of sessions refer to the slip, so that fan-out touches
+ * no atomic. */
 #ifndef BASE_FRAME_H
 #define BASE_FRAME_H
 
@@ -18,11 +19,20 @@ struct frame {
     atomic_uint refs;
     uint32_t head;  /* bytes of WebSocket header in front of the payload (of a run: of the first) */
     uint32_t count; /* of WebSocket frames: 1, or more in a run */
-    size_t len;     /* header and payload */
+    uint32_t window; /* of a compressed form: bits of the smallest window that it is for */
+    size_t len;      /* header and payload */
+    struct frame *_Atomic packed; /* its compressed form (base/packer.h), or itself: there is none
+                                     smaller. NULL: nobody has asked. One reference */
     unsigned char bytes[];
 };
 
-enum frame_opcode { FRAME_TEXT = 1, FRAME_BINARY = 2, FRAME_PING = 9, FRAME_PONG = 10 };
+enum frame_opcode {
+    FRAME_TEXT = 1,
+    FRAME_BINARY = 2,
+    FRAME_PING = 9,
+    FRAME_PONG = 10,
+    FRAME_COMPRESSED = 0x40 /* beside one of the first two: RSV1 (RFC 7692 section 6) */
+};
 
 /* One reference. The payload is copied behind an unmasked header with FIN (RFC 6455 5.2). */
 struct frame *frame_new(enum frame_opcode opcode, struct span payload);

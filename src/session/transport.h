@@ -15,6 +15,7 @@ enum transport_result {
 
 struct transport {
     const struct transport_ops *ops;
+    unsigned window_bits; /* the client takes compressed messages (base/packer.h); 0: it does not */
 };
 
 struct transport_ops {

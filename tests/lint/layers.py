@@ -22,6 +22,7 @@ LIBRARIES = {
     "librdkafka/*": ["src/bus/kafka*"],
     "rdkafka*": ["src/bus/kafka*"],
     "hiredis*": ["src/bus/redis*"],
+    "zlib.h": ["src/base/packer.c", "src/base/inflater.c"],
     "openssl/*": ["src/base/tls_error.c", "src/bus/redis_tls.c", "src/edge/tap.c", "src/edge/tls_*"],
 }
 
