@@ -19,6 +19,12 @@
     {                                                                             \
         "gaps_total", "reason=\"" label "\"", "Gap frames for clients, by reason" \
     }
+#define COMPRESSED(way, whose, label)                                    \
+    {                                                                    \
+        "compressed_bytes_" way "_total", "form=\"" label "\"",          \
+            "Bytes of compressed messages " whose                        \
+            ", as they were sent (wire) and without compression (plain)" \
+    }
 
 const struct counter_row counter_rows[COUNTER_COUNT] = {
     [COUNTER_ACCEPTED] = {"connections_accepted_total", NULL, "Connections that were accepted"},
@@ -41,6 +47,14 @@ const struct counter_row counter_rows[COUNTER_COUNT] = {
                               "Messages of channels queued for clients (without pages of history)"},
     [COUNTER_FRAMES_OUT] = {"frames_out_total", NULL, "WebSocket frames written to clients"},
     [COUNTER_BYTES_OUT] = {"bytes_out_total", NULL, "Bytes of frames written to clients"},
+    [COUNTER_PACKED_FRAMES_IN] = {"compressed_frames_in_total", NULL,
+                                  "Compressed WebSocket messages of clients"},
+    [COUNTER_PACKED_BYTES_IN] = COMPRESSED("in", "of clients", "wire"),
+    [COUNTER_PACKED_PLAIN_IN] = COMPRESSED("in", "of clients", "plain"),
+    [COUNTER_PACKED_FRAMES_OUT] = {"compressed_frames_out_total", NULL,
+                                   "Compressed WebSocket frames written to clients"},
+    [COUNTER_PACKED_BYTES_OUT] = COMPRESSED("out", "for clients", "wire"),
+    [COUNTER_PACKED_PLAIN_OUT] = COMPRESSED("out", "for clients", "plain"),
     [COUNTER_QUEUE_BYTES] = {"queue_bytes", NULL, "Bytes that wait for clients"},
     [COUNTER_DROPPED_SLOW] = {"messages_dropped_total", "reason=\"slow\"",
                               "Messages that clients did not get, by reason (a gap tells them)"},
@@ -64,6 +78,7 @@ const struct counter_row counter_rows[COUNTER_COUNT] = {
     [COUNTER_LIMIT_HEADER_BYTES] = LIMIT("header_bytes"),
     [COUNTER_LIMIT_FRAME_BYTES] = LIMIT("frame_bytes"),
     [COUNTER_LIMIT_FRAGMENTS] = LIMIT("fragments"),
+    [COUNTER_LIMIT_INFLATE_RATIO] = LIMIT("inflate_ratio"),
     [COUNTER_LIMIT_MESSAGE_MS] = LIMIT("message_ms"),
     [COUNTER_LIMIT_MESSAGE_BYTES] = LIMIT("message_bytes"),
     [COUNTER_LIMIT_FRAMES] = LIMIT("frames_per_second"),

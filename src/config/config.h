@@ -81,9 +81,10 @@ struct config {
 
     struct {
         uint64_t message_bytes, frame_bytes;
-        uint64_t half_open;    /* connections without a finished request */
-        uint64_t header_bytes; /* of a request over HTTP */
-        uint64_t fragments;    /* of one message; 0: any number, likewise below */
+        uint64_t half_open;     /* connections without a finished request */
+        uint64_t header_bytes;  /* of a request over HTTP */
+        uint64_t fragments;     /* of one message; 0: any number, likewise below */
+        uint64_t inflate_ratio; /* bytes that may come of one of a compressed message */
         uint64_t connections, subscriptions, history;
         uint64_t channel_bytes; /* of a channel's name */
         uint64_t address_connections;
@@ -112,6 +113,11 @@ struct config {
         uint64_t at_once;    /* replays of a bus, and history pages that wait */
         uint64_t each;       /* replays of one connection */
     } replay;
+
+    struct {
+        bool enabled;
+        uint64_t level, min_bytes;
+    } compression; /* permessage-deflate */
 
     struct {
         bool demo;

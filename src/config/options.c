@@ -65,6 +65,7 @@ const struct option_section option_sections[] = {
     {"access.anonymous", "What clients without a login may do: patterns of channels"},
     {"limits", "Bounds of everything that comes from outside"},
     {"replay", "How much of the past is kept and read"},
+    {"compression", "Compression of messages (permessage-deflate), each by itself"},
     {"web", "Pages that the bridge serves itself"},
     {"log", "The log on stderr: one line an event"},
     {NULL, NULL},
@@ -107,6 +108,9 @@ const struct option_row option_rows[] = {
             "Head of a request over HTTP, in bytes"),
     ROW_U64(limits, fragments, "1024", 0, GIB,
             "WebSocket frames that one message may come in; 0: any number"),
+    ROW_U64(limits, inflate_ratio, "100", 0, KIB,
+            "Bytes that may come of one byte of a compressed message, if it becomes more than 65536; "
+            "0: any number"),
     ROW_U64(limits, connections, "100000", 1, 10000000, "Connections of the process"),
     ROW_U64(limits, address_connections, "1000", 0, 10000000,
             "Connections from one address (IPv6: from one /64), not of this machine; 0: any number"),
@@ -171,6 +175,12 @@ const struct option_row option_rows[] = {
             "is `busy`"),
     ROW_U64(replay, each, "256", 1, 100000,
             "Replays of one connection at the same time; one more is `busy`"),
+
+    {.section = "compression", .option = {"enabled", WSBUS_BOOL, "false", 0, 0, NULL, 0,
+        "Take and send compressed messages, where a client offers it"},
+     .land = LAND_BOOL, .offset = AT(compression.enabled)},
+    ROW_U64(compression, level, "1", 1, 9, "From 1, the fastest, to 9, the smallest"),
+    ROW_U64(compression, min_bytes, "256", 0, GIB, "Smaller messages are sent as they are"),
 
     {.section = "web", .option = {"demo", WSBUS_BOOL, "false", 0, 0, NULL, 0,
         "Serve the demo pages: prices at /, a chat at /chat (on in the configuration that is "

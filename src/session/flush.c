@@ -122,29 +122,48 @@ enum flush_state flush_state(struct flush *f)
     return pace_waits(&f->pace, clock_us()) ? FLUSH_PAUSED : FLUSH_READY;
 }
 
+/* What is to be written of the frame at the head; NULL: there is none. */
+static const struct frame *next_form(struct flush *f, const struct outq *q,
+                                     const struct transport *t)
+{
+    const struct frame *frame = outq_head(q);
+
+    if (!frame || !f->packer || t->window_bits == 0) return frame;
+    return packer_form(f->packer, frame, t->window_bits);
+}
+
+static void count(struct flush *f, const struct frame *frame, const struct frame *form)
+{
+    f->frames++;
+    f->bytes += form->len;
+    if (form == frame) return;
+    f->packed.frames++;
+    f->packed.bytes += form->len;
+    f->packed.plain += frame->len;
+}
+
 enum transport_result flush_write(struct flush *f, struct outq *q, struct transport *t)
 {
+    const struct frame *form = next_form(f, q, t), *next;
     struct slip *slip = outq_take(q);
-    const struct frame *frame = slip->frame, *next = outq_head(q);
     enum transport_result result;
     size_t n = 0;
 
-    if (!next || frame->len + next->len > FLUSH_GATHER) {
-        f->bytes += frame->len;
-        f->frames++;
-        result = t->ops->write(t, frame->bytes, frame->len);
+    next = next_form(f, q, t);
+    if (!next || form->len + next->len > FLUSH_GATHER) {
+        count(f, slip->frame, form);
+        result = t->ops->write(t, form->bytes, form->len);
         slip_unref(slip);
         return result;
     }
     for (;;) {
-        memcpy(f->gather + n, slip->frame->bytes, slip->frame->len);
-        n += slip->frame->len;
-        f->frames++;
+        memcpy(f->gather + n, form->bytes, form->len);
+        n += form->len;
+        count(f, slip->frame, form);
         slip_unref(slip);
-        next = outq_head(q);
-        if (!next || n + next->len > FLUSH_GATHER) break;
+        form = next_form(f, q, t);
+        if (!form || n + form->len > FLUSH_GATHER) break;
         slip = outq_take(q);
     }
-    f->bytes += n;
     return t->ops->write(t, f->gather, n);
 }

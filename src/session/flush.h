@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include "base/list.h"
+#include "base/packer.h"
 #include "hub/fanout.h"
 #include "hub/pace.h"
 #include "session/outq.h"
@@ -27,6 +28,11 @@ struct flush_node {
     bool choked;
 };
 
+/* What of it was in compressed form: likewise. */
+struct flush_packed {
+    uint64_t frames, bytes, plain; /* `plain`: the bytes of the same frames as they are */
+};
+
 struct flush {
     struct fanout *fanout;
     struct list turns;                 /* groups with waiting sessions */
@@ -37,6 +43,8 @@ struct flush {
     bool hurry;                        /* replays do not stand back */
     unsigned char *gather;
     uint64_t bytes, frames; /* written; whoever counts them takes them away */
+    struct packer *packer;  /* NULL: nobody gets compressed messages */
+    struct flush_packed packed;
 };
 
 void flush_init(struct flush *f, struct fanout *fanout);
@@ -60,7 +68,7 @@ enum flush_state {
 enum flush_state flush_state(struct flush *f);
 
 /* Writes the frames at the head of the queue, up to FLUSH_GATHER bytes or one frame that is larger,
- * in one go. The head of the queue must be a frame. */
+ * in one go, compressed where the transport takes that. The head of the queue must be a frame. */
 enum transport_result flush_write(struct flush *f, struct outq *q, struct transport *t);
 
 #endif

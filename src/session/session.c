@@ -534,6 +534,11 @@ void session_exceeds(struct session *s, const char *option, enum counter which)
     session_limit(s, option, which);
 }
 
+void session_explain(struct session *s, const char *why)
+{
+    if (s->state < SESSION_CLOSING && !s->limit) s->limit = why;
+}
+
 void session_gone(struct session *s)
 {
     s->w->now = clock_ticks();

@@ -75,6 +75,8 @@ void session_writable(struct session *s);
 void session_fail(struct session *s, enum close_code code);
 /* The same with CLOSE_LIMIT and the option's name (constant), and counts it. */
 void session_exceeds(struct session *s, const char *option, enum counter which);
+/* The close that is about to come has this reason (constant), instead of what its code usually has. */
+void session_explain(struct session *s, const char *why);
 /* The connection is gone; the transport is not touched any more. The session frees itself. */
 void session_gone(struct session *s);
 

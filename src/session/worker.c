@@ -29,6 +29,9 @@ struct session_worker *session_worker_new(const struct session_worker_spec *spec
     w->now = clock_ticks();
     fanout_init(&w->fanout);
     flush_init(&w->flush, &w->fanout);
+    if (spec->config->compression.enabled)
+        w->flush.packer = packer_new((int)spec->config->compression.level,
+                                     (size_t)spec->config->compression.min_bytes);
     map_init(&w->subscriptions);
     map_init(&w->names);
     map_init(&w->errands);
@@ -72,6 +75,7 @@ void session_worker_free(struct session_worker *w)
     map_done(&w->errands);
     map_done(&w->names);
     map_done(&w->subscriptions);
+    packer_free(w->flush.packer);
     flush_done(&w->flush);
     fanout_done(&w->fanout);
     free(w->buses);
@@ -212,6 +216,20 @@ static void settle_sessions(struct session_worker *w)
         session_settle(LIST_ITEM(list_pop(&now), struct session, ending));
 }
 
+static void count_written(struct session_worker *w)
+{
+    struct flush *f = &w->flush;
+
+    counter_add(&w->counters, COUNTER_BYTES_OUT, f->bytes);
+    counter_add(&w->counters, COUNTER_FRAMES_OUT, f->frames);
+    f->bytes = f->frames = 0;
+    if (f->packed.frames == 0) return;
+    counter_add(&w->counters, COUNTER_PACKED_FRAMES_OUT, f->packed.frames);
+    counter_add(&w->counters, COUNTER_PACKED_BYTES_OUT, f->packed.bytes);
+    counter_add(&w->counters, COUNTER_PACKED_PLAIN_OUT, f->packed.plain);
+    f->packed = (struct flush_packed){0, 0, 0};
+}
+
 bool session_worker_turn(struct session_worker *w, unsigned slice)
 {
     enum flush_state state;
@@ -221,9 +239,7 @@ bool session_worker_turn(struct session_worker *w, unsigned slice)
     write_some(w, slice);
     if (is_crammed(w)) shed(w);
     if (ceiling_is_set()) laggards_tell(&w->laggards);
-    counter_add(&w->counters, COUNTER_BYTES_OUT, w->flush.bytes);
-    counter_add(&w->counters, COUNTER_FRAMES_OUT, w->flush.frames);
-    w->flush.bytes = w->flush.frames = 0;
+    count_written(w);
     if (w->congested && flush_state(&w->flush) == FLUSH_IDLE) {
         w->congested = false;
         session_worker_inbox(w);

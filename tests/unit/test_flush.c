@@ -216,7 +216,7 @@ static void test_gather(void **state)
     static const struct transport_ops ops = {.write = record};
     const size_t sizes[] = {10, 20, 30000, 30000, 30000, 2 * FLUSH_GATHER, 5};
     const size_t expected[] = {12 + 22 + 60008, 30004, 2 * FLUSH_GATHER + 10, 7};
-    struct transport t = {&ops};
+    struct transport t = {.ops = &ops};
     struct fixture *f = *state;
     struct outq q;
 
@@ -235,6 +235,42 @@ static void test_gather(void **state)
     assert_true(outq_empty(&q));
 }
 
+/* The same queue for a client that takes compressed messages: what is worth it is smaller. */
+static void test_compressed(void **state)
+{
+    static const struct transport_ops ops = {.write = record};
+    struct transport t = {.ops = &ops, .window_bits = 15};
+    struct fixture *f = *state;
+    struct outq q;
+
+    outq_init(&q);
+    f->flush.packer = packer_new(1, 100);
+    writes = 0;
+    push(&q, 10);
+    push(&q, 2 * FLUSH_GATHER);
+    push(&q, 20);
+    assert_int_equal(flush_write(&f->flush, &q, &t), TRANSPORT_CHOKED); /* all in one */
+    assert_true(outq_empty(&q));
+    assert_int_equal(writes, 1);
+    assert_int_equal(last[0], 0x82);
+    assert_int_equal(last[12], 0xc2);
+    assert_int_equal(f->flush.frames, 3);
+    assert_int_equal(f->flush.bytes, written[0]);
+    assert_int_equal(f->flush.packed.frames, 1);
+    assert_int_equal(f->flush.packed.bytes, written[0] - 12 - 22);
+    assert_int_equal(f->flush.packed.plain, 2 * FLUSH_GATHER + 10);
+
+    push(&q, 1000);
+    t.window_bits = 9;
+    flush_write(&f->flush, &q, &t); /* too large for this one's window */
+    assert_int_equal(written[1], 1004);
+    push(&q, 1000);
+    t.window_bits = 0;
+    flush_write(&f->flush, &q, &t);
+    assert_int_equal(written[2], 1004);
+    packer_free(f->flush.packer);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -246,6 +282,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_choked_waits_nowhere, setup, teardown),
         cmocka_unit_test_setup_teardown(test_group_outlives_members, setup, teardown),
         cmocka_unit_test_setup_teardown(test_gather, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_compressed, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
