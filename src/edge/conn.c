@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 
 #include "base/clock.h"
+#include "base/inflater.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/text.h"
@@ -34,9 +35,9 @@ static struct conn *conn_of(struct transport *t)
 
 static void refuse_exceeding(struct conn *c, const char *option, enum counter which);
 
-static void count(const struct conn *c, enum counter which)
+static void count(const struct conn *c, enum counter which, uint64_t n)
 {
-    counter_add(session_worker_counters(c->edge->sessions), which, 1);
+    counter_add(session_worker_counters(c->edge->sessions), which, n);
 }
 
 static const char *awaited(const struct conn *c)
@@ -66,7 +67,7 @@ static void deadline_passed(struct timer *t)
         refuse_exceeding(c, "limits.message_ms", COUNTER_LIMIT_MESSAGE_MS);
         return;
     }
-    if (c->state == CONN_HTTP) count(c, COUNTER_LIMIT_HANDSHAKE_MS);
+    if (c->state == CONN_HTTP) count(c, COUNTER_LIMIT_HANDSHAKE_MS, 1);
     if (c->state == CONN_HTTP && guard_has_begun(c)) {
         http_refuse(c, &(struct http_answer){408, NULL, "The request did not come in time."});
         return;
@@ -174,9 +175,10 @@ void conn_established(struct conn *c)
     timer_stop(&c->edge->wheel, &c->deadline);
     c->state = CONN_OPEN;
     half_open_leave(c);
-    count(c, COUNTER_HANDSHAKES);
-    if (c->raw) c->rx.max = c->edge->config->limits.message_bytes;
-    guard_upgraded(c, c->rx.max);
+    count(c, COUNTER_HANDSHAKES, 1);
+    c->limit = c->edge->config->limits.frame_bytes;
+    if (c->raw) c->limit = c->edge->config->limits.message_bytes;
+    c->rx.max = guard_upgraded(c, c->limit);
     if (!c->raw) {
         c->session = session_open(c->edge->sessions, &c->transport, c->peer);
         return;
@@ -229,7 +231,7 @@ static int refuse_message(struct conn *c, enum close_code code)
  * close by itself, and what was asked before would stay unanswered. */
 static bool text_good(struct conn *c, struct span piece, bool first, bool last)
 {
-    if (lws_frame_is_binary(c->wsi)) return true;
+    if (lws_frame_is_binary(c->wsi) || c->compressed) return true;
     if (first && last) return utf8_valid(piece);
     return utf8_more(&c->utf8, piece) && (!last || utf8_ends(&c->utf8));
 }
@@ -255,30 +257,62 @@ static int take_piece(struct conn *c)
     return 0;
 }
 
+static int take_compressed(struct conn *c, struct span packed)
+{
+    const struct config *config = c->edge->config;
+    const struct inflater_bounds bounds = {c->limit, config->limits.inflate_ratio};
+    struct inflater *inflater = c->edge->inflater;
+    struct span plain;
+    count(c, COUNTER_PACKED_FRAMES_IN, 1);
+    count(c, COUNTER_PACKED_BYTES_IN, packed.n);
+    switch (inflater_message(inflater, packed, &bounds, &plain)) {
+    case INFLATER_OK: break;
+    case INFLATER_BROKEN:
+        session_explain(c->session, "a compressed message is broken");
+        return refuse_message(c, CLOSE_NOT_UTF8);
+    case INFLATER_TOO_LARGE: conn_broken(c, CLOSE_TOO_BIG); return 0;
+    case INFLATER_TOO_DENSE:
+        refuse_exceeding(c, "limits.inflate_ratio", COUNTER_LIMIT_INFLATE_RATIO);
+        return 0;
+    }
+    count(c, COUNTER_PACKED_PLAIN_IN, plain.n);
+    if (!lws_frame_is_binary(c->wsi) && !utf8_valid(plain))
+        (void)refuse_message(c, CLOSE_NOT_UTF8);
+    else
+        session_text(c->session, plain);
+    inflater_rest(inflater);
+    return 0;
+}
+
+static int take_message(struct conn *c, struct span message)
+{
+    if (c->compressed) return take_compressed(c, message);
+    session_text(c->session, message);
+    return 0;
+}
+
 int conn_receive(struct conn *c, const char *p, size_t n)
 {
     if (c->state != CONN_OPEN || c->refused) return 0; /* read and forgotten */
     session_alive(c->session);
     bool first = !c->within;
     bool last = lws_is_final_fragment(c->wsi) != 0;
+    if (first) c->compressed = guard_compressed(c);
     if (lws_frame_is_binary(c->wsi) && !c->payloads)
         return refuse_message(c, CLOSE_UNSUPPORTED_DATA);
     c->within = !last;
     if (first) c->utf8 = (struct utf8){.left = 0};
     if (!text_good(c, span_of(p, n), first, last)) return refuse_message(c, CLOSE_NOT_UTF8);
-    if (first && last) {
-        session_text(c->session, span_of(p, n));
-        return 0;
-    }
+    if (first && last) return take_message(c, span_of(p, n));
     buf_append(&c->rx, p, n);
     if (!last) return take_piece(c);
     c->fragments = 0;
     timer_stop(&c->edge->wheel, &c->deadline);
     struct buf whole = c->rx;
     buf_init(&c->rx, whole.max);
-    session_text(c->session, buf_view(&whole));
+    int rc = take_message(c, buf_view(&whole));
     buf_free(&whole);
-    return 0;
+    return rc;
 }
 
 void conn_ping(struct conn *c, struct span payload)
@@ -380,7 +414,7 @@ void conn_peer_closes(struct conn *c, enum close_code code)
 void conn_broken(struct conn *c, enum close_code code)
 {
     if (c->state == CONN_OPEN && code == CLOSE_TOO_BIG)
-        count(c, c->payloads ? COUNTER_LIMIT_MESSAGE_BYTES : COUNTER_LIMIT_FRAME_BYTES);
+        count(c, c->payloads ? COUNTER_LIMIT_MESSAGE_BYTES : COUNTER_LIMIT_FRAME_BYTES, 1);
     if (c->state == CONN_OPEN)
         (void)refuse_message(c, code);
     else if (c->state == CONN_CLOSING)

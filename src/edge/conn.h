@@ -50,6 +50,7 @@ struct conn {
     struct scrape *scrape; /* whose answer is awaited; or NULL */
     struct tls_arrival tls;
     struct buf rx;      /* pieces of a message that is not complete yet */
+    uint64_t limit;     /* bytes of a message */
     uint64_t fragments; /* frames that these came in */
     uint32_t last;      /* bytes of the last write */
     uint64_t left;      /* ticks of the beginning of the close */
@@ -57,9 +58,11 @@ struct conn {
     enum conn_state state;
     enum close_code code; /* of our close frame; 0: there is none yet */
     int fd;
-    struct utf8 utf8; /* of the text in hand */
-    bool within;      /* a part of a message has come */
-    bool peer_closed; /* its close frame has come */
+    struct utf8 utf8;  /* of the text in hand */
+    bool within;       /* a part of a message has come */
+    bool compressed;   /* and it is */
+    bool window_asked; /* of the handshake: the client has asked for transport.window_bits */
+    bool peer_closed;  /* its close frame has come */
     struct addresses_entry *entry;
     enum arrival_refusal refusal; /* of an upgrade */
     bool loopback;                /* came in on a loopback listener */

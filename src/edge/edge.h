@@ -15,6 +15,7 @@
 #include "hub/hub.h"
 #include "session/session.h"
 
+struct inflater;
 struct tls;
 struct uv_loop_s;
 
@@ -30,6 +31,7 @@ struct edge {
     int root;                /* the folder web.root, one for all workers; -1: none */
     struct tls *tls;         /* likewise; NULL: no listener speaks it */
     struct session_worker *sessions;
+    struct inflater *inflater; /* NULL: compression is off */
     struct timers wheel;
     struct list conns;          /* struct conn */
     struct list half_open;      /* struct conn, the oldest first (half_open.h) */

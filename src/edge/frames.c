@@ -8,6 +8,7 @@
 
 #define FIN 0x80U
 #define RESERVED 0x70U
+#define RSV1 0x40U
 #define OPCODE 0x0FU
 #define MASKED 0x80U
 #define LENGTH 0x7FU
@@ -17,12 +18,32 @@ enum opcode { OP_CONTINUE, OP_TEXT, OP_BINARY, OP_CLOSE = 8, OP_PING, OP_PONG };
 void frames_init(struct frames *f, uint64_t limit)
 {
     *f = (struct frames){.limit = limit};
+    buf_init(&f->kinds, BUF_UNLIMITED); /* by what libwebsockets reads in one go */
+}
+
+/* DEFLATE adds 5 bytes to each 64 KB that it cannot compress, and to each flush: one for every
+ * fragment, of which an honest client makes few. */
+uint64_t frames_allow_compressed(struct frames *f)
+{
+    f->packed_limit = f->limit + f->limit / 256 + 256;
+    return f->packed_limit;
+}
+
+bool frames_compressed(struct frames *f)
+{
+    if (f->kinds_at == f->kinds.n) return false;
+    bool packed = f->kinds.p[f->kinds_at++] != 0;
+    if (f->kinds_at < f->kinds.n) return packed;
+    f->kinds_at = 0;
+    buf_free(&f->kinds); /* a quiet connection holds no memory for this */
+    return packed;
 }
 
 void frames_done(struct frames *f)
 {
     free(f->control);
     f->control = NULL;
+    buf_free(&f->kinds);
 }
 
 /* ---- headers --------------------------------------------------------------------------------- */
@@ -45,11 +66,12 @@ static unsigned head_size(const struct frames *f)
 }
 
 /* 5.2: no bits without an extension, a known opcode; 5.4: fragments in order; 5.5: control frames
- * are never fragmented. */
+ * are never fragmented. RFC 7692 6.1: RSV1 on the first frame of a message alone. */
 static bool first_good(const struct frames *f)
 {
     unsigned op = f->head[0] & OPCODE;
-    if (f->head[0] & RESERVED) return false;
+    unsigned allowed = f->packed_limit > 0 && (op == OP_TEXT || op == OP_BINARY) ? RSV1 : 0;
+    if (f->head[0] & RESERVED & ~allowed) return false;
     if (is_control(f)) return op <= OP_PONG && (f->head[0] & FIN);
     return op <= OP_BINARY && (op == OP_CONTINUE) == f->fragments;
 }
@@ -73,15 +95,23 @@ static bool read_length(struct frames *f)
     return bytes == 0 || (n > UINT16_MAX && n >> 63 == 0);
 }
 
+static void begin_message(struct frames *f)
+{
+    f->message = 0;
+    f->packed = f->head[0] & RSV1;
+    if (f->packed_limit > 0) buf_byte(&f->kinds, f->packed);
+}
+
 /* The header is complete. 0, or a close code. */
 static unsigned begin(struct frames *f)
 {
     if (!read_length(f)) return CLOSE_PROTOCOL;
     f->whole = true;
     if (is_control(f)) return 0;
-    if ((f->head[0] & OPCODE) != OP_CONTINUE) f->message = 0;
+    if ((f->head[0] & OPCODE) != OP_CONTINUE) begin_message(f);
     f->fragments = !(f->head[0] & FIN);
-    if (f->left > f->limit || f->message > f->limit - f->left) return CLOSE_TOO_BIG;
+    uint64_t limit = f->packed ? f->packed_limit : f->limit;
+    if (f->left > limit || f->message > limit - f->left) return CLOSE_TOO_BIG;
     f->message += f->left;
     return 0;
 }
@@ -100,6 +130,7 @@ static unsigned take_whole_head(struct frames *f, struct frames_piece *piece)
     f->have = 2;
     unsigned size = head_size(f);
     if (!first_good(f) || !second_good(f)) return CLOSE_PROTOCOL;
+    piece->p[piece->in] &= (unsigned char)~RSV1;
     unsigned code = begin(f);
     if (code != 0) return code;
     f->have = (uint8_t)size;
@@ -116,6 +147,7 @@ static unsigned take_head(struct frames *f, struct frames_piece *piece)
     while (!f->whole && piece->in < piece->n) {
         f->head[f->have++] = piece->p[piece->in++];
         if (f->have == 1 && !first_good(f)) return CLOSE_PROTOCOL;
+        if (f->have == 1) piece->p[piece->in - 1] &= (unsigned char)~RSV1;
         if (f->have == 2 && !second_good(f)) return CLOSE_PROTOCOL;
         if (f->have < 2 || f->have < head_size(f)) continue;
         unsigned code = begin(f);

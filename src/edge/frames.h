@@ -1,6 +1,9 @@
 /* The frames that a client sends, looked at before libwebsockets sees them (edge/guard.h): what
  * RFC 6455 forbids is found, control frames are taken out, and all else goes through as it stands.
- * Pure; works on any pieces; costs a look at each header, never at the payload of a data frame. */
+ * Pure; works on any pieces; costs a look at each header, never at the payload of a data frame.
+ *
+ * Compressed messages (RFC 7692) are no concern of libwebsockets: the bit that marks them, RSV1 of
+ * the first frame, is taken off, and whoever gets the message asks frames_compressed(). */
 #ifndef EDGE_FRAMES_H
 #define EDGE_FRAMES_H
 
@@ -8,13 +11,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/buf.h"
 #include "base/span.h"
 #include "protocol/codes.h"
 
 #define FRAMES_CONTROL_MAX 125u /* RFC 6455 5.5 */
 
 struct frames {
-    uint64_t limit;         /* bytes of a message */
+    uint64_t limit;         /* bytes of a message, */
+    uint64_t packed_limit;  /* of a compressed one as it comes; 0: there may be none */
     uint64_t left;          /* of the payload of the frame in hand */
     uint64_t message;       /* bytes of the message in hand, as far as its frames are known */
     unsigned char *control; /* a control frame of which a part has come; or NULL */
@@ -22,6 +27,9 @@ struct frames {
     uint8_t have;           /* so much of it; */
     bool whole;             /* all of it */
     bool fragments;         /* a message has begun whose last frame has not come */
+    bool packed;            /* the message in hand is compressed */
+    struct buf kinds;       /* of messages that have begun: a byte each, is it compressed? */
+    size_t kinds_at;        /* so many of them have been asked for */
 };
 
 /* A piece of what was read, from which the control frames are taken out: what is left of it are the
@@ -45,6 +53,11 @@ struct frames_found {
 };
 
 void frames_init(struct frames *f, uint64_t limit);
+/* Compressed messages are allowed too. Returns how many bytes of one may come: a few more than the
+ * limit, since what cannot be compressed becomes a little larger. */
+uint64_t frames_allow_compressed(struct frames *f);
+/* Is the next message compressed? To be asked once for each, when its first bytes have arrived. */
+bool frames_compressed(struct frames *f);
 void frames_done(struct frames *f);
 
 enum frames_event frames_next(struct frames *f, struct frames_piece *piece,

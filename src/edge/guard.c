@@ -175,12 +175,18 @@ bool guard_saw_upgrade(const struct conn *c)
     return c->guard.state == GUARD_REQUEST;
 }
 
-void guard_upgraded(struct conn *c, uint64_t limit)
+uint64_t guard_upgraded(struct conn *c, uint64_t limit)
 {
     buf_free(&c->guard.head);
     frames_init(&c->guard.frames, limit);
     c->guard.upgraded = true;
     c->guard.state = GUARD_FRAMES;
+    return c->transport.window_bits ? frames_allow_compressed(&c->guard.frames) : limit;
+}
+
+bool guard_compressed(struct conn *c)
+{
+    return frames_compressed(&c->guard.frames);
 }
 
 void guard_deafen(struct conn *c)

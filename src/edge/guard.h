@@ -56,8 +56,11 @@ void guard_done(struct conn *c);
 bool guard_has_begun(const struct conn *c);
 /* Has the request in hand come through here? */
 bool guard_saw_upgrade(const struct conn *c);
-/* It has been upgraded: frames from here on, messages of so many bytes at most. */
-void guard_upgraded(struct conn *c, uint64_t limit);
+/* It has been upgraded: frames from here on, messages of so many bytes at most; compressed ones if
+ * c->transport takes them. Returns how many bytes may come for one message. */
+uint64_t guard_upgraded(struct conn *c, uint64_t limit);
+/* Is the message compressed whose first bytes libwebsockets has just handed over? */
+bool guard_compressed(struct conn *c);
 /* Throws away from here on whatever comes. */
 void guard_deafen(struct conn *c);
 /* The end of the loop's turn: does what is due about the findings. */

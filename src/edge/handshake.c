@@ -10,6 +10,7 @@
 #include <strings.h>
 
 #include "edge/http.h"
+#include "edge/offer.h"
 #include "edge/raw.h"
 #include "edge/wire.h"
 
@@ -18,6 +19,9 @@
 #define LIST_MAX 128
 
 #define FORWARDED_MAX 2048 /* X-Forwarded-For */
+
+/* A longer list of extensions makes libwebsockets hang up, whether it knows any or not. */
+#define EXTENSIONS_MAX 255
 
 static const struct http_answer fine = {0, NULL, NULL};
 static const struct http_answer no_websocket = {404, NULL, "There are no WebSockets here."};
@@ -145,6 +149,45 @@ static struct http_answer check_access(struct conn *c)
     return forwarded(c);
 }
 
+/* ---- compressed messages --------------------------------------------------------------------- */
+
+static struct http_answer check_extensions(struct conn *c)
+{
+    char room[EXTENSIONS_MAX];
+    struct offer offer;
+    struct span list;
+    if (!take(c->wsi, WSI_TOKEN_EXTENSIONS, room, sizeof(room), &list))
+        return bad("Sec-WebSocket-Extensions is too long.");
+    if (!list.p || !c->edge->inflater) return fine;
+    switch (offer_read(list, &offer)) {
+    case OFFER_NONE: break;
+    case OFFER_MALFORMED: return bad("Sec-WebSocket-Extensions is malformed.");
+    case OFFER_TAKEN:
+        c->transport.window_bits = offer.window_bits;
+        c->window_asked = offer.window_asked;
+        break;
+    }
+    return fine;
+}
+
+/* libwebsockets asks also for answers to plain requests, where there was no offer. */
+void handshake_answer(struct conn *c, struct lws_process_html_args *args)
+{
+    const struct offer taken = {c->transport.window_bits, c->window_asked};
+    char line[OFFER_ANSWER_MAX];
+    if (taken.window_bits == 0) return;
+    size_t n = offer_answer(&taken, line);
+    if (args->max_len < 0 || (size_t)args->max_len < n) {
+        c->transport.window_bits = 0; /* nobody has been told */
+        return;
+    }
+    memcpy(args->p, line, n);
+    args->p += n;
+    args->max_len -= (int)n;
+}
+
+/* ---- all of it ------------------------------------------------------------------------------- */
+
 int handshake_check(struct conn *c)
 {
     static const struct http_answer unseen = {500, NULL,
@@ -153,6 +196,7 @@ int handshake_check(struct conn *c)
     bool raw = false;
     struct http_answer a = c->admin ? no_websocket : check_request(c->wsi, &raw);
     if (a.status == 0) a = check_upgrade(c->wsi, raw);
+    if (a.status == 0) a = check_extensions(c);
     if (a.status == 0) a = check_access(c);
     if (a.status != 0) return http_send(c, &a);
     return raw ? raw_check(c) : 0;

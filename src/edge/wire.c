@@ -41,6 +41,7 @@ static int on_event(struct lws *wsi, enum lws_callback_reasons reason, void *use
     case LWS_CALLBACK_HTTP: return http_request(c);
     case LWS_CALLBACK_HTTP_CONFIRM_UPGRADE: return handshake_check(c);
     case LWS_CALLBACK_RAW_ADOPT: return http_garbage(c);
+    case LWS_CALLBACK_ADD_HEADERS: handshake_answer(c, in); return 0;
     case LWS_CALLBACK_ESTABLISHED: conn_established(c); return 0;
     case LWS_CALLBACK_RECEIVE: return conn_receive(c, in, len);
     case LWS_CALLBACK_SERVER_WRITEABLE: conn_writable(c); return 0;

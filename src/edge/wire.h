@@ -1,7 +1,10 @@
 /* The way into libwebsockets: one context for each worker, on the worker's own loop, and the
  * callback through which it says what happens to connections (edge/conn.h). Of libwebsockets we
  * use the HTTP parser, the WebSocket framing and the close handshake; listening, timers, queues
- * and threads are our own, and extensions are off. */
+ * and threads are our own, and extensions are off: that for compression corrupts data as soon as
+ * there are two connections, and through the interface for others a server can only repeat the
+ * client's own parameters. Compressed messages go past libwebsockets (edge/frames.h for what comes
+ * in, base/packer.h for what goes out), and edge/handshake.c agrees on them. */
 #ifndef EDGE_WIRE_H
 #define EDGE_WIRE_H
 

@@ -13,6 +13,7 @@
 
 #include "base/clock.h"
 #include "base/inbox.h"
+#include "base/inflater.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "edge/accept.h"
@@ -206,6 +207,7 @@ static void open_edge(struct worker *w, const struct worker_spec *spec)
     list_init(&w->edge.conns);
     list_init(&w->edge.half_open);
     list_init(&w->edge.found);
+    if (spec->config->compression.enabled) w->edge.inflater = inflater_new();
     timers_init(&w->edge.wheel, clock_ticks());
     timer_init(&w->last, on_last);
     inbox_init(&w->inbox, spec->config->limits.inbox_bytes, wake_up, w);
@@ -312,6 +314,7 @@ void worker_free(struct worker *w)
     while (session_worker_turn(w->edge.sessions, SLICE)) {
     }
     session_worker_free(w->edge.sessions);
+    inflater_free(w->edge.inflater);
     if (w->edge.scraper) scraper_free(&w->scraper);
     free(w->all);
     acceptor_free(&w->acceptor);

@@ -197,6 +197,95 @@ static void test_a_message_is_measured_over_its_fragments(void **state)
     }
 }
 
+/* ---- compressed messages --------------------------------------------------------------------- */
+
+static struct run run_compressed(struct span in, size_t step, uint64_t limit, char *ret_kinds)
+{
+    struct run r;
+    struct frames f;
+    size_t n = 0;
+
+    memset(&r, 0, sizeof r);
+    frames_init(&f, limit);
+    assert_true(frames_allow_compressed(&f) > limit);
+    for (size_t i = 0; i < in.n; i += step)
+        take_piece(&f, (const unsigned char *)in.p + i, in.n - i < step ? in.n - i : step, &r);
+    while (f.kinds.n > f.kinds_at)
+        ret_kinds[n++] = frames_compressed(&f) ? 'C' : '-';
+    ret_kinds[n] = '\0';
+    assert_null(f.kinds.p); /* nothing is kept */
+    assert_false(frames_compressed(&f));
+    frames_done(&f);
+    return r;
+}
+
+static void test_the_mark_is_taken_off(void **state)
+{
+    struct span in = SPAN("\xc1\x81" MASK "x\x81\x81" MASK "y\x42\x81" MASK "a\x89\x80" MASK
+                          "\x80\x81" MASK "b\xc2\x80" MASK "\xc1\x80" MASK);
+    struct span out = SPAN("\x81\x81" MASK "x\x81\x81" MASK "y\x02\x81" MASK "a\x80\x81" MASK
+                           "b\x82\x80" MASK "\x81\x80" MASK);
+    char kinds[32];
+
+    (void)state;
+    for (size_t step = 1; step <= in.n; step++) {
+        struct run r = run_compressed(in, step, 1000, kinds);
+        assert_int_equal(r.code, 0);
+        assert_string_equal(kinds, "C-CCC");
+        assert_int_equal(r.passed_n, out.n);
+        assert_memory_equal(r.passed, out.p, out.n);
+    }
+}
+
+static void test_marks_in_wrong_places(void **state)
+{
+    static const struct {
+        const char *what;
+        struct span in;
+    } cases[] = {
+        {"of a ping", SPAN("\xc9\x80" MASK)},
+        {"of a pong", SPAN("\xca\x80" MASK)},
+        {"of a close", SPAN("\xc8\x80" MASK)},
+        {"of a later fragment", SPAN("\x41\x81" MASK "x\x40\x81" MASK "y")},
+        {"of the last fragment", SPAN("\x41\x81" MASK "x\xc0\x81" MASK "y")},
+        {"of a fragment, not of the first", SPAN("\x01\x81" MASK "x\xc0\x81" MASK "y")},
+        {"of a fragment of nothing", SPAN("\xc0\x80" MASK)},
+        {"of an unknown opcode", SPAN("\xc3\x80" MASK)},
+        {"with RSV2", SPAN("\xe1\x81" MASK "x")},
+        {"with RSV3", SPAN("\xd1\x81" MASK "x")},
+        {"RSV2 alone", SPAN("\xa1\x81" MASK "x")},
+        {"within a message", SPAN("\x01\x81" MASK "x\xc1\x81" MASK "x")},
+        {"unmasked", SPAN("\xc1\x01x")},
+    };
+    char kinds[32];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        for (size_t step = 1; step < 32; step++) {
+            struct run r = run_compressed(cases[i].in, step, 1000, kinds);
+            if (r.code != CLOSE_PROTOCOL || strcmp(r.events, "x") != 0)
+                fail_msg("%s, step %zu: %u %s", cases[i].what, step, r.code, r.events);
+        }
+    }
+}
+
+/* One that could not be compressed is a little larger than it was. */
+static void test_limits_of_compressed_messages(void **state)
+{
+    struct frames f;
+    char kinds[32];
+
+    (void)state;
+    frames_init(&f, 1000);
+    assert_in_range(frames_allow_compressed(&f), 1000 + 5, 2000);
+    frames_done(&f);
+    assert_int_equal(run_compressed(SPAN("\xc1\xfe\x03\xed" MASK), 3, 1000, kinds).code, 0);
+    assert_int_equal(run_compressed(SPAN("\x81\xfe\x03\xed" MASK), 3, 1000, kinds).code,
+                     CLOSE_TOO_BIG);
+    assert_int_equal(run_compressed(SPAN("\xc1\xfe\x07\xed" MASK), 3, 1000, kinds).code,
+                     CLOSE_TOO_BIG);
+}
+
 static void test_what_stands_before_a_broken_frame_passes(void **state)
 {
     (void)state;
@@ -215,6 +304,9 @@ int main(void)
         cmocka_unit_test(test_data_passes_as_it_stands),
         cmocka_unit_test(test_control_frames_are_taken_out),
         cmocka_unit_test(test_a_message_is_measured_over_its_fragments),
+        cmocka_unit_test(test_the_mark_is_taken_off),
+        cmocka_unit_test(test_marks_in_wrong_places),
+        cmocka_unit_test(test_limits_of_compressed_messages),
         cmocka_unit_test(test_what_stands_before_a_broken_frame_passes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
