@@ -10,6 +10,7 @@
 #include <string.h>
 #include <uv.h>
 
+#include "base/bell.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -21,7 +22,8 @@ struct bus_thread {
     void *instance; /* NULL before open() and from close() on */
     pthread_t thread;
     uv_loop_t loop;
-    uv_async_t async;     /* something is in `inbox` or `posts`, or the thread is to stop */
+    struct bell bell;     /* something is in `inbox` or `posts`, or the thread is to stop */
+    uv_poll_t ringing;    /* watches it */
     uv_timer_t alarm;     /* stands for the whole wheel */
     uv_prepare_t prepare; /* sets the alarm before each wait */
     uint64_t alarm_due;   /* on the wheel's clock; UINT64_MAX: not set */
@@ -216,19 +218,19 @@ __attribute__((format(printf, 3, 4))) static void host_log(const struct wsbus_ho
 static void close_handle(uv_handle_t *handle, void *arg)
 {
     struct bus_thread *t = arg;
-    if (uv_is_closing(handle) || handle == (uv_handle_t *)&t->async) return;
+    if (uv_is_closing(handle) || handle == (uv_handle_t *)&t->ringing) return;
     uv_close(handle, handle->type == UV_POLL ? on_watch_closed : NULL);
 }
 
-/* The async handle stays until bus_thread_free(), because posters may still wake it. */
 static void on_closed(const struct wsbus_host *h)
 {
     struct bus_thread *t = thread_of(h);
     t->closed = true;
     t->instance = NULL;
+    bells_free(); /* on_prepare() is over */
     if (t->spec.sink.closed) t->spec.sink.closed(h);
     uv_walk(&t->loop, close_handle, t);
-    uv_unref((uv_handle_t *)&t->async);
+    uv_unref((uv_handle_t *)&t->ringing);
 }
 
 /* ---- the loop ----------------------------------------------------------------------------- */
@@ -237,13 +239,14 @@ static void hand_over(struct bus_thread *t)
 {
     struct inbox_item *item = inbox_take(&t->inbox);
     if (!item && !t->again) return;
-    while (item) {
+    for (unsigned n = 1; item; n++) {
         struct inbox_item *next = item->next;
         t->spec.item(t->spec.handler, item);
+        if (n % BELL_POSTS == 0) bells_ring();
         item = next;
     }
     t->again = t->spec.turn && t->spec.turn(t->spec.handler) && !t->closed;
-    if (t->again) uv_async_send(&t->async);
+    if (t->again) bell_ring(&t->bell);
 }
 
 /* What was posted before the instance was gone, but comes after, refers to nothing any more. */
@@ -258,9 +261,12 @@ static void run_posts(struct bus_thread *t)
     }
 }
 
-static void on_async(uv_async_t *async)
+static void on_ring(uv_poll_t *ringing, int status, int events)
 {
-    struct bus_thread *t = async->data;
+    struct bus_thread *t = ringing->data;
+    (void)status;
+    (void)events;
+    bell_answer(&t->bell);
     run_posts(t);
     bool stopping = atomic_load(&t->stopping);
     hand_over(t);
@@ -281,6 +287,7 @@ static void on_alarm(uv_timer_t *alarm)
 static void on_prepare(uv_prepare_t *prepare)
 {
     struct bus_thread *t = prepare->data;
+    bells_ring();
     uint64_t wait = timers_wait(&t->wheel);
     uint64_t due = wait == UINT64_MAX ? UINT64_MAX : t->wheel.now + wait;
     if (due == t->alarm_due) return;
@@ -297,18 +304,20 @@ static void on_prepare(uv_prepare_t *prepare)
 static void wake(void *arg)
 {
     struct bus_thread *t = arg;
-    uv_async_send(&t->async);
+    bell_ring(&t->bell);
 }
 
 static void *run(void *arg)
 {
     struct bus_thread *t = arg;
     t->err[0] = '\0';
+    bells_hold();
     t->instance = t->spec.backend->open(&t->host, t->spec.values, t->err, t->err_size);
     bool up = t->instance != NULL;
     if (!up) {
+        bells_free();
         uv_walk(&t->loop, close_handle, t);
-        uv_unref((uv_handle_t *)&t->async);
+        uv_unref((uv_handle_t *)&t->ringing);
     }
     t->closed = !up;
     uv_sem_post(&t->opened);
@@ -342,25 +351,30 @@ static void fill_host(struct bus_thread *t)
 
 static int open_loop(struct bus_thread *t)
 {
-    int rc = uv_loop_init(&t->loop);
+    int rc = bell_open(&t->bell);
     if (rc != 0) return rc;
-    rc = uv_async_init(&t->loop, &t->async, on_async);
+    rc = uv_loop_init(&t->loop);
+    if (rc == 0) {
+        rc = uv_poll_init(&t->loop, &t->ringing, t->bell.fd);
+        if (rc != 0) uv_loop_close(&t->loop);
+    }
     if (rc != 0) {
-        uv_loop_close(&t->loop);
+        bell_close(&t->bell);
         return rc;
     }
     uv_timer_init(&t->loop, &t->alarm);
     uv_prepare_init(&t->loop, &t->prepare);
-    t->async.data = t->alarm.data = t->prepare.data = t;
+    t->ringing.data = t->alarm.data = t->prepare.data = t;
     t->alarm_due = UINT64_MAX;
     uv_prepare_start(&t->prepare, on_prepare);
+    uv_poll_start(&t->ringing, UV_READABLE, on_ring);
     return 0;
 }
 
 static void close_loop(struct bus_thread *t)
 {
     uv_walk(&t->loop, close_handle, t);
-    uv_close((uv_handle_t *)&t->async, NULL);
+    uv_close((uv_handle_t *)&t->ringing, NULL);
     uv_run(&t->loop, UV_RUN_DEFAULT);
     int rc = uv_loop_close(&t->loop);
     if (rc != 0) log_error(log_event("bus loop left open"), log_s("bus", t->name));
@@ -384,6 +398,7 @@ static int create_thread(struct bus_thread *t)
 static void release(struct bus_thread *t)
 {
     close_loop(t);
+    bell_close(&t->bell); /* not earlier: posters may ring as long as there is an inbox */
     uv_sem_destroy(&t->opened);
     free(t->name);
     free(t);
@@ -425,7 +440,7 @@ void bus_thread_stop(struct bus_thread *t, uint64_t deadline_ms)
 {
     t->deadline_ms = deadline_ms;
     atomic_store(&t->stopping, true);
-    uv_async_send(&t->async);
+    bell_ring(&t->bell);
     pthread_join(t->thread, NULL);
 }
 

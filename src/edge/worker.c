@@ -11,6 +11,7 @@
 
 #include <uv.h>
 
+#include "base/bell.h"
 #include "base/clock.h"
 #include "base/inbox.h"
 #include "base/inflater.h"
@@ -36,7 +37,8 @@ struct worker {
     unsigned index;
 
     uv_loop_t loop;
-    uv_async_t wake;   /* inbox, drain, stop */
+    struct bell bell;  /* inbox, drain, stop */
+    uv_poll_t ringing; /* watches it */
     uv_prepare_t turn; /* the end of each turn */
     uv_idle_t busy;    /* active: the loop does not block */
     uv_timer_t clock;  /* the wheel's next due time */
@@ -55,7 +57,7 @@ struct worker {
 static void wake_up(void *arg)
 {
     struct worker *w = arg;
-    uv_async_send(&w->wake);
+    bell_ring(&w->bell);
 }
 
 /* ---- the loop ------------------------------------------------------------------------------- */
@@ -92,11 +94,12 @@ static void close_down(struct worker *w)
 {
     if (w->closed) return;
     w->closed = true;
+    bells_free(); /* on_turn() is over */
     timer_stop(&w->edge.wheel, &w->last);
     acceptor_close(&w->acceptor);
     acceptor_close(&w->admin);
     if (w->edge.scraper) scraper_close(&w->scraper);
-    uv_close((uv_handle_t *)&w->wake, NULL);
+    uv_close((uv_handle_t *)&w->ringing, NULL);
     uv_close((uv_handle_t *)&w->turn, NULL);
     uv_close((uv_handle_t *)&w->busy, NULL);
     uv_close((uv_handle_t *)&w->clock, NULL);
@@ -106,6 +109,7 @@ static void close_down(struct worker *w)
 static void on_turn(uv_prepare_t *p)
 {
     struct worker *w = p->data;
+    bells_ring(); /* first: writing takes long */
     guard_turn(&w->edge);
     timers_run(&w->edge.wheel, clock_ticks());
     if (session_worker_turn(w->edge.sessions, SLICE))
@@ -114,6 +118,7 @@ static void on_turn(uv_prepare_t *p)
         uv_idle_stop(&w->busy);
     if (w->finishing && list_empty(&w->edge.conns)) close_down(w);
     if (!w->closed) arm_clock(w);
+    bells_ring();
 }
 
 static void on_last(struct timer *t)
@@ -145,9 +150,12 @@ static void finish(struct worker *w)
     session_worker_finish(w->edge.sessions);
 }
 
-static void on_wake(uv_async_t *a)
+static void on_ring(uv_poll_t *ringing, int status, int events)
 {
-    struct worker *w = a->data;
+    struct worker *w = ringing->data;
+    (void)status;
+    (void)events;
+    bell_answer(&w->bell);
     session_worker_inbox(w->edge.sessions);
     if (atomic_exchange(&w->drain_asked, false)) {
         session_worker_drain(w->edge.sessions, atomic_load(&w->drain_ms));
@@ -172,6 +180,7 @@ static void thread_main(void *arg)
     char name[16];
     snprintf(name, sizeof(name), "wsbus-%u", w->index);
     pthread_setname_np(pthread_self(), name);
+    bells_hold();
     run_out(w);
     tap_done();
 }
@@ -180,17 +189,20 @@ static void thread_main(void *arg)
 
 static int open_loop(struct worker *w, char *err, size_t err_size)
 {
-    int rc = uv_loop_init(&w->loop);
-    if (rc == 0) rc = uv_async_init(&w->loop, &w->wake, on_wake);
+    int rc = bell_open(&w->bell);
+    if (rc == 0) rc = uv_loop_init(&w->loop);
+    if (rc == 0) rc = uv_poll_init(&w->loop, &w->ringing, w->bell.fd);
     if (rc != 0) {
         snprintf(err, err_size, "cannot make an event loop: %s", uv_strerror(rc));
+        bell_close(&w->bell);
         return -1;
     }
     uv_prepare_init(&w->loop, &w->turn);
     uv_idle_init(&w->loop, &w->busy);
     uv_timer_init(&w->loop, &w->clock);
-    w->wake.data = w->turn.data = w->clock.data = w;
+    w->ringing.data = w->turn.data = w->clock.data = w;
     uv_prepare_start(&w->turn, on_turn);
+    uv_poll_start(&w->ringing, UV_READABLE, on_ring);
     return 0;
 }
 
@@ -321,5 +333,6 @@ void worker_free(struct worker *w)
     acceptor_free(&w->admin);
     if (uv_loop_close(&w->loop) != 0)
         log_warn(log_event("loop_left_open"), log_i("worker", w->index));
+    bell_close(&w->bell);
     free(w);
 }

@@ -1,7 +1,7 @@
 /* A worker: one thread with a libuv loop, a libwebsockets context on that loop, listening sockets
  * of its own (SO_REUSEPORT) and the sessions of the connections it accepted.
  *
- * Nothing here polls: the loop wakes for sockets, for the inbox (uv_async) and for the next due
+ * Nothing here polls: the loop wakes for sockets, for the inbox (base/bell.h) and for the next due
  * timer of the worker's wheel. libwebsockets is used in this folder and nowhere else.
  *
  * Order of life, all but the worker's own thread on the main thread: worker_new(), hub_start()

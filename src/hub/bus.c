@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "base/bell.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -178,12 +179,14 @@ static void on_subscribed(const struct wsbus_host *h, uint64_t feed, const struc
 
 static void on_message(const struct wsbus_host *h, uint64_t feed, struct wsbus_message *m)
 {
-    struct feed *f = feed_by_token(of_host(h), feed);
+    struct hub_bus *b = of_host(h);
+    struct feed *f = feed_by_token(b, feed);
 
     if (f && f->state == FEED_LIVE) {
-        pace_live(&f->bus->pace, clock_us());
-        counter_add(&f->bus->counters, COUNTER_BUS_MESSAGES, 1);
+        pace_live(&b->pace, clock_us());
+        counter_add(&b->counters, COUNTER_BUS_MESSAGES, 1);
         feed_on_message(f, m);
+        if (++b->posted % BELL_POSTS == 0) bells_ring();
     }
     wsbus_message_unref(m);
 }

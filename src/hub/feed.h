@@ -72,6 +72,7 @@ struct hub_bus {
     struct timer forget;        /* them */
     uint64_t given, own;        /* pieces that replays had from others' reads, from their own */
     uint64_t last_number;       /* of tokens and channels; the bus in its highest bits */
+    unsigned posted;            /* live messages, to the workers */
     struct buf text, scratch;   /* a frame's payload; anything else */
     struct buf run;             /* several frames */
     struct target *targets;     /* of the message in hand */

@@ -43,7 +43,8 @@ struct session_worker {
     struct session_worker_spec spec;
     struct inbox **buses;
     unsigned bus_count;
-    uint64_t now; /* clock_ticks() of this entry from outside */
+    unsigned posted; /* items, to the buses */
+    uint64_t now;    /* clock_ticks() of this entry from outside */
     struct outq_limits limits;
     struct budget_rates rates;
     struct counters counters;

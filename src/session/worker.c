@@ -1,5 +1,6 @@
 #include <stdlib.h>
 
+#include "base/bell.h"
 #include "base/ceiling.h"
 #include "base/clock.h"
 #include "base/mem.h"
@@ -101,6 +102,7 @@ uint64_t worker_number(struct session_worker *w)
 
 bool worker_post(struct session_worker *w, unsigned bus, struct inbox_item *item)
 {
+    if (++w->posted % BELL_POSTS == 0) bells_ring();
     return inbox_post(w->buses[bus], item);
 }
 
