@@ -178,10 +178,3 @@ uint64_t hash_span(struct span s)
     sip_word(&h, tail | (uint64_t)s.n << 56);
     return sip_end(&h);
 }
-
-uint64_t hash_u64(uint64_t v)
-{
-    struct sip h = sip_begin();
-    sip_word(&h, v);
-    return sip_end(&h);
-}

@@ -41,6 +41,13 @@ struct map_node *map_next(struct map *m, struct map_walk *w);
 
 /* Keyed with a secret that is drawn once for the process (hash flooding). */
 uint64_t hash_span(struct span s);
-uint64_t hash_u64(uint64_t v);
+
+/* For numbers and addresses of our own, which nobody outside can choose: only spread over the table,
+ * also where they go up in steps. The multiplier is 2^64 divided by the golden ratio. */
+static inline uint64_t hash_u64(uint64_t v)
+{
+    v *= 0x9e3779b97f4a7c15U;
+    return v ^ v >> 32;
+}
 
 #endif
