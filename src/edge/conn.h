@@ -70,6 +70,7 @@ struct conn {
     bool admin;                   /* came in on the admin listener */
     bool refusing;                /* has a place of admission_refuse() */
     bool choked;
+    bool clear;      /* libwebsockets keeps nothing that is to be sent */
     struct raw *raw; /* of a handshake for /raw, until the session has it */
     bool payloads;   /* it is one: messages are payloads, text or binary */
     bool refused;    /* the session has been told to fail: what comes in is forgotten */
