@@ -1,6 +1,7 @@
 /* What the files of session/ share and nobody else sees. All on the worker's thread.
  *
- *   session.c       life of a session, its queue, errors, pings, closing
+ *   session.c       life of a session, its queue, pings, closing
+ *   errors.c        what its client has done wrong
  *   commands.c      frames of the client -> mail to the buses
  *   answers.c       mail of the buses -> frames to the client
  *   subscription.c  the subscriptions of a session
@@ -139,14 +140,6 @@ struct buf *session_writer(struct session *s);
 void session_reply(struct session *s, enum outq_kind kind);
 void session_tell(struct session *s, enum outq_kind kind, struct fan_group *group); /* the same */
 struct slip *session_slip(struct session *s); /* what was written, to be queued later */
-/* The error in session_writer(); `busy` with when to ask again, which differs so that those who were
- * refused together do not come back together. */
-void session_write_error(struct session *s, const struct reply_error *e);
-/* Replies with an error and counts it, if it is one that the client could have avoided. */
-void session_error(struct session *s, const struct reply_error *e);
-void session_count_error(struct session *s, enum error_code code);
-/* Counts `which` and closes with CLOSE_LIMIT, naming the option. */
-void session_limit(struct session *s, const char *option, enum counter which);
 /* Does it still take part (its queue takes frames)? */
 bool session_live(const struct session *s);
 bool session_room(const struct session *s); /* a quarter of the queue at most is in use */
@@ -162,6 +155,20 @@ void session_shed(struct session *s);
 void session_settle(struct session *s);
 /* Answers what is open, writes what the socket takes, closes. */
 void session_cut(struct session *s, enum close_code code);
+
+/* Into a later state, if it is not there yet; nothing is freed now. */
+void session_end(struct session *s, enum session_state next, enum close_code code);
+
+/* ---- errors.c --------------------------------------------------------------------------------- */
+
+/* The error in session_writer(); `busy` with when to ask again, which differs so that those who were
+ * refused together do not come back together. */
+void session_write_error(struct session *s, const struct reply_error *e);
+/* Replies with an error and counts it, if it is one that the client could have avoided. */
+void session_error(struct session *s, const struct reply_error *e);
+void session_count_error(struct session *s, enum error_code code);
+/* Counts `which` and closes with CLOSE_LIMIT, naming the option. */
+void session_limit(struct session *s, const char *option, enum counter which);
 
 /* ---- commands.c, answers.c ------------------------------------------------------------------- */
 

@@ -85,7 +85,7 @@ static void enter(struct session *s, enum session_state next)
     }
 }
 
-static void fail(struct session *s, enum session_state next, enum close_code code)
+void session_end(struct session *s, enum session_state next, enum close_code code)
 {
     if (s->state >= next) return;
     s->code = (uint16_t)code;
@@ -145,7 +145,7 @@ static bool squeeze(struct session *s, const struct frame *f, uint32_t tag)
     if (lanes_make_room(s, f->len)) return true;
     if (outq_kind(tag) != OUTQ_LOSSY) {
         counter_add(&s->w->counters, COUNTER_LIMIT_QUEUE, 1);
-        fail(s, SESSION_FAILED, CLOSE_SLOW);
+        session_end(s, SESSION_FAILED, CLOSE_SLOW);
         return false;
     }
     limits.ms = 0; /* the others are old: that is no reason to lose this one */
@@ -189,7 +189,7 @@ void session_shed(struct session *s)
     counter_add(&s->w->counters, COUNTER_LIMIT_MEMORY, 1);
     lanes_clear(s);
     if (s->out.bytes > before / 2)
-        fail(s, SESSION_FAILED, CLOSE_SLOW);
+        session_end(s, SESSION_FAILED, CLOSE_SLOW);
     else
         weigh(s);
 }
@@ -258,51 +258,6 @@ void session_progress(struct session *s)
     if (s->state == SESSION_CLOSING) end_later(s);
 }
 
-/* ---- errors ---------------------------------------------------------------------------------- */
-
-void session_write_error(struct session *s, const struct reply_error *e)
-{
-    struct reply_error own = *e;
-
-    if (own.code == ERR_BUSY) own.retry_after = RETRY_AFTER_MS / 2 + random_u64() % RETRY_AFTER_MS;
-    reply_error(session_writer(s), &own);
-}
-
-void session_error(struct session *s, const struct reply_error *e)
-{
-    if (s->raw) {
-        raw_error(s, e);
-        return;
-    }
-    session_write_error(s, e);
-    session_reply(s, OUTQ_CAPPED);
-    session_count_error(s, e->code);
-}
-
-void session_count_error(struct session *s, enum error_code code)
-{
-    uint64_t now = s->w->now;
-
-    counter_add(&s->w->counters, COUNTER_ERRORS, 1);
-    if (code == ERR_BUSY) counter_add(&s->w->counters, COUNTER_REQUESTS_BUSY, 1);
-    if (!error_avoidable(code)) return;
-    if (s->errors == 0 || now - s->errors_from >= SESSION_ERRORS_MS) {
-        s->errors = 0;
-        s->errors_from = now;
-    }
-    if (++s->errors < s->w->spec.config->limits.errors || s->state >= SESSION_CLOSING) return;
-    counter_add(&s->w->counters, COUNTER_LIMIT_ERRORS, 1);
-    fail(s, SESSION_CLOSING, CLOSE_ERRORS);
-}
-
-void session_limit(struct session *s, const char *option, enum counter which)
-{
-    if (s->state >= SESSION_CLOSING) return;
-    counter_add(&s->w->counters, which, 1);
-    s->limit = option;
-    fail(s, SESSION_CLOSING, CLOSE_LIMIT);
-}
-
 /* ---- time ------------------------------------------------------------------------------------ */
 
 static uint64_t silence_allowed(const struct session *s)
@@ -342,7 +297,7 @@ static void ping(struct session *s)
 
     if (every && w->now - s->alive >= silence_allowed(s)) {
         counter_add(&w->counters, COUNTER_LIMIT_PONG_MS, 1);
-        fail(s, SESSION_FAILED, CLOSE_NO_PONG);
+        session_end(s, SESSION_FAILED, CLOSE_NO_PONG);
         return;
     }
     if (every && w->now >= s->ping_due) {
@@ -361,7 +316,7 @@ static void on_timer(struct timer *t)
     case SESSION_OPEN:
     case SESSION_DRAINING:
         if (s->w->now >= s->leave)
-            fail(s, SESSION_CLOSING, CLOSE_RESTART);
+            session_end(s, SESSION_CLOSING, CLOSE_RESTART);
         else
             ping(s);
         return;
@@ -525,7 +480,7 @@ void session_fail(struct session *s, enum close_code code)
 {
     s->w->now = clock_ticks();
     if (code == CLOSE_TOO_BIG) counter_add(&s->w->counters, COUNTER_LIMIT_FRAME_BYTES, 1);
-    fail(s, SESSION_CLOSING, code);
+    session_end(s, SESSION_CLOSING, code);
 }
 
 void session_exceeds(struct session *s, const char *option, enum counter which)
@@ -571,7 +526,7 @@ static void answer_subscriptions(struct session *s)
 
 void session_cut(struct session *s, enum close_code code)
 {
-    fail(s, SESSION_CLOSING, code);
+    session_end(s, SESSION_CLOSING, code);
     if (s->state != SESSION_CLOSING) return;
     answer_subscriptions(s);
     errands_fail(s);
