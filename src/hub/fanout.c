@@ -45,15 +45,32 @@ static void group_resize(struct fan_group *g, uint32_t size)
     g->size = size;
 }
 
+static void enlist(struct fan_member *m)
+{
+    struct fan_group *g = m->group;
+
+    if (g->count == g->size) group_resize(g, g->size ? g->size * 2 : GROUP_SMALLEST);
+    m->index = g->count;
+    g->list[g->count++] = m;
+}
+
+static void delist(struct fan_member *m)
+{
+    struct fan_group *g = m->group;
+
+    g->count--;
+    g->list[m->index] = g->list[g->count];
+    g->list[m->index]->index = m->index;
+    /* At a quarter, so that one who comes and goes at the border does not move the list. */
+    if (g->size > GROUP_SMALLEST && g->count < g->size / 4) group_resize(g, g->size / 2);
+}
+
 void fanout_join(struct fanout *f, uint64_t channel, struct fan_member *m)
 {
     struct fan_group *g = fanout_group(f, channel);
 
-    if (!g) g = group_new(f, channel);
-    if (g->count == g->size) group_resize(g, g->size ? g->size * 2 : GROUP_SMALLEST);
-    m->group = g;
-    m->index = g->count;
-    g->list[g->count++] = m;
+    m->group = g ? g : group_new(f, channel);
+    enlist(m);
     f->members++;
 }
 
@@ -62,19 +79,31 @@ void fanout_leave(struct fanout *f, struct fan_member *m)
     struct fan_group *g = m->group;
 
     if (!g) return;
-    g->count--;
-    g->list[m->index] = g->list[g->count];
-    g->list[m->index]->index = m->index;
+    if (m->index == FAN_ASIDE)
+        g->aside--;
+    else
+        delist(m);
     m->group = NULL;
     f->members--;
-    /* At a quarter, so that one who comes and goes at the border does not move the list. */
-    if (g->size > GROUP_SMALLEST && g->count < g->size / 4) group_resize(g, g->size / 2);
     fanout_release(f, g);
+}
+
+void fanout_aside(struct fan_member *m)
+{
+    delist(m);
+    m->index = FAN_ASIDE;
+    m->group->aside++;
+}
+
+void fanout_back(struct fan_member *m)
+{
+    m->group->aside--;
+    enlist(m);
 }
 
 void fanout_release(struct fanout *f, struct fan_group *g)
 {
-    if (g->count > 0 || g->waiting_count > 0 || g->busy) return;
+    if (g->count > 0 || g->aside > 0 || g->waiting_count > 0 || g->busy) return;
     map_remove(&f->groups, &g->node);
     free(g->list);
     free(g);

@@ -1,7 +1,8 @@
 /* The fan-out table of one worker: channel number -> the members on this worker. One thread.
  *
  * A member is a struct inside the subscription. Membership begins and ends with the items of the
- * worker's inbox, in their order: that, and nothing else, makes the splice exact. */
+ * worker's inbox, in their order: that, and nothing else, makes the splice exact. A member may be set
+ * aside: it is one of the channel all the same, but not on the list that a message walks over. */
 #ifndef HUB_FANOUT_H
 #define HUB_FANOUT_H
 
@@ -22,15 +23,20 @@ struct fan_group {
     uint64_t channel;
     struct fan_member **list;
     uint32_t count, size;
+    uint32_t aside; /* members that are not on the list */
+    struct backlog
+        *backlog;        /* what has come since for those who stall (session/backlog.h), or NULL */
     bool busy;           /* being walked: not freed now */
     struct list waiting; /* sessions */
     uint32_t waiting_count;
     struct list turn; /* on the list of groups with waiting sessions */
 };
 
+#define FAN_ASIDE UINT32_MAX
+
 struct fan_member {
     struct fan_group *group; /* NULL: not a member */
-    uint32_t index;
+    uint32_t index;          /* on the list; FAN_ASIDE: set aside */
 };
 
 void fanout_init(struct fanout *f);
@@ -38,6 +44,9 @@ void fanout_done(struct fanout *f);                                 /* must be e
 struct fan_group *fanout_group(struct fanout *f, uint64_t channel); /* or NULL */
 void fanout_join(struct fanout *f, uint64_t channel, struct fan_member *m);
 void fanout_leave(struct fanout *f, struct fan_member *m); /* no member: nothing happens */
+/* Off the list, and on it again. */
+void fanout_aside(struct fan_member *m);
+void fanout_back(struct fan_member *m);
 /* Frees the group if it has neither members nor waiting sessions. */
 void fanout_release(struct fanout *f, struct fan_group *g);
 

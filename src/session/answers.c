@@ -6,6 +6,7 @@
 #include "session/errand.h"
 #include "session/inside.h"
 #include "session/lane.h"
+#include "session/stall.h"
 #include "session/subscription.h"
 
 static struct span optional(const char *s)
@@ -134,7 +135,12 @@ static bool fan_out(struct session_worker *w, struct mail_frame *m, bool to_chok
     if (!g) return false;
     g->busy = true;
     message = message_is(frame_payload(m->slip.frame));
-    if (message && !to_choked) counter_add(&w->counters, COUNTER_MESSAGES_OUT, g->count);
+    if (to_choked) {
+        stalls_judge(w, g);
+    } else {
+        if (message) counter_add(&w->counters, COUNTER_MESSAGES_OUT, g->count + g->aside);
+        others = stalls_append(w, g, &m->slip, message);
+    }
     for (uint32_t i = 0; i < g->count; i++) {
         struct subscription *sub = CONTAINER_OF(g->list[i], struct subscription, member);
         uint32_t tag = message ? sub->tag : OUTQ_CAPPED;
@@ -150,6 +156,7 @@ static bool fan_out(struct session_worker *w, struct mail_frame *m, bool to_chok
         }
         if (sub->tag && sub->lane->many) lane_see(sub->lane, m->slip.frame);
         session_push(sub->session, &m->slip, tag, g);
+        if (to_choked) stall_consider(sub);
     }
     raw_form_done(&form);
     g->busy = false;

@@ -8,6 +8,7 @@
  *   lane.c          what one of them has lost because its client is too slow
  *   errand.c        publishes and history requests that a bus has not answered yet
  *   raw.c           sessions without an envelope (/raw)
+ *   stall.c         subscriptions whose sockets take nothing
  *   laggards.c      who is how much behind
  *   worker.c        what the sessions of one worker share, inbox, turn, drain */
 #ifndef SESSION_INSIDE_H
@@ -18,6 +19,7 @@
 
 #include "base/buf.h"
 #include "base/counters.h"
+#include "base/heap.h"
 #include "base/list.h"
 #include "base/map.h"
 #include "base/timers.h"
@@ -71,6 +73,10 @@ struct session_worker {
     struct inbox_item *late, **late_end; /* dealt with, but for those who are choked; empty
                                               outside of a round */
 
+    struct list stalling; /* subscriptions to be set aside when the round ends */
+    struct heap order;    /* scratch of stalls_take() */
+    uint64_t last_turn;   /* of frames in backlogs */
+
     struct list sessions;
     uint64_t count;
     struct list ending; /* sessions to look at when the turn ends */
@@ -103,6 +109,7 @@ struct session {
     uint16_t code;      /* enum close_code, from CLOSING on */
     uint32_t choked_in; /* the worker's round in which it choked */
     uint32_t below;     /* bytes that the transport had not sent when it choked */
+    uint64_t choked_at; /* ticks of the last write, if it is choked */
     uint64_t behind;    /* ticks of the first choke since the queue was empty; 0: none */
     struct laggard laggard;
     uint32_t pulling;    /* chunks that were asked for */
@@ -122,6 +129,7 @@ struct session {
     struct list node, ending;
     struct list subscriptions;
     struct list hungry;    /* subscriptions that wait for room to pull */
+    struct list stalls;    /* those that are set aside (session/stall.h) */
     struct list errands;   /* at their bus */
     struct list histories; /* errands that wait for their turn */
     struct raw *raw;       /* NULL: one of /ws */
@@ -133,6 +141,9 @@ struct session {
 /* Queues a frame. `tag` is an enum outq_kind, or that of a lane; `group` is the channel's that it
  * came through, or NULL. */
 void session_push(struct session *s, struct slip *slip, uint32_t tag, struct fan_group *group);
+/* All that waits for it, bytes; of which may be more in backlogs than in its queue. */
+size_t session_waiting(const struct session *s);
+void session_weigh(struct session *s); /* that has changed */
 /* Of its queue, as long as it is behind. */
 struct outq_limits session_limits(const struct session *s);
 /* An empty buffer for a reply; session_reply() queues what was written to it. */
@@ -149,6 +160,8 @@ void session_goaway(struct session *s, uint64_t retry_after, uint64_t due);
 void session_progress(struct session *s);
 /* Writes to the socket, at most two gathers. */
 void session_flush(struct session *s);
+/* There is no room for what may not be lost. */
+void session_slow(struct session *s);
 /* The process is at its memory ceiling, and this one is the most behind. */
 void session_shed(struct session *s);
 /* The end of the turn: closes or frees what is to be closed or freed. */

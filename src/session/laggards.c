@@ -39,6 +39,11 @@ void laggard_weigh(struct laggards *l, struct laggard *n, size_t bytes)
     l->some |= 1U << (weight - 1);
 }
 
+size_t laggard_most(const struct laggard *n)
+{
+    return n->weight < LAGGARD_LISTS ? ((size_t)LAGGARD_LEAST << n->weight) - 1 : SIZE_MAX;
+}
+
 void laggard_drop(struct laggard *n)
 {
     list_del(&n->node);

@@ -37,6 +37,8 @@ void laggards_init(struct laggards *l, unsigned worker);
 void laggard_init(struct laggard *n);
 /* So many bytes wait for it. */
 void laggard_weigh(struct laggards *l, struct laggard *n, size_t bytes);
+/* Its list stays the same up to so many bytes. */
+size_t laggard_most(const struct laggard *n);
 void laggard_drop(struct laggard *n);
 /* One of those who are the most behind; NULL: nobody is. */
 struct laggard *laggards_worst(struct laggards *l);

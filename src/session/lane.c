@@ -94,10 +94,28 @@ static void lose_place(struct lane *l, const struct frame *f)
 
 /* ---- losing ---------------------------------------------------------------------------------- */
 
-static void lose(struct lane *l)
+static void lose(struct lane *l, uint64_t n)
 {
-    l->lost++;
-    counter_add(&l->sub->session->w->counters, COUNTER_DROPPED_SLOW, 1);
+    l->lost += n;
+    counter_add(&l->sub->session->w->counters, COUNTER_DROPPED_SLOW, n);
+}
+
+/* At the end of the queue, if there is none yet. */
+static void mark(struct lane *l)
+{
+    struct session *s = l->sub->session;
+
+    if (!l->marked) l->mark = outq_push_gap(&s->out, l->number, s->w->now);
+    l->marked = true;
+}
+
+static void unmark(struct lane *l)
+{
+    struct outq *q = &l->sub->session->out;
+
+    if (!l->marked || outq_is_last(q, l->mark)) return;
+    outq_erase(q, l->mark);
+    l->marked = false;
 }
 
 /* Of many that go in a row only the first and the last place of their lane are read. */
@@ -128,7 +146,7 @@ static void drop(struct session *s, struct batch *b, struct outq_place p,
     if (l->marked) outq_erase(&s->out, l->mark);
     l->marked = true;
     l->mark = p;
-    lose(l);
+    lose(l, 1);
     if (!l->after || l->many) {
         lose_place(l, slip->frame);
         slip_unref(slip);
@@ -161,10 +179,57 @@ void lane_refuse(struct session *s, uint32_t number, const struct frame *f)
 {
     struct lane *l = lane_find(s->w, number);
 
-    if (!l->marked) l->mark = outq_push_gap(&s->out, l->number, s->w->now);
-    l->marked = true;
-    lose(l);
+    mark(l);
+    lose(l, 1);
     lose_place(l, f);
+}
+
+/* There is a message among them. */
+static void skip_places(struct lane *l, struct backlog *b, uint64_t from, uint64_t to)
+{
+    while (!backlog_at(b, from)->message)
+        from++;
+    while (!backlog_at(b, to - 1)->message)
+        to--;
+    lose_place(l, backlog_at(b, from)->slip->frame);
+    if (to - from > 1) lose_place(l, backlog_at(b, to - 1)->slip->frame);
+}
+
+/* Where each partition is at. */
+static void skip_each(struct lane *l, struct backlog *b, uint64_t from, uint64_t to)
+{
+    for (; from < to; from++) {
+        const struct backlog_entry *e = backlog_at(b, from);
+        lane_see(l, e->slip->frame);
+        if (e->message) lose_place(l, e->slip->frame);
+    }
+}
+
+static void keep_others(struct lane *l, struct backlog *b, uint64_t from, uint64_t to)
+{
+    struct session *s = l->sub->session;
+
+    for (; from < to; from++) {
+        const struct backlog_entry *e = backlog_at(b, from);
+        if (!e->message) outq_push(&s->out, e->slip, OUTQ_CAPPED, e->at);
+    }
+}
+
+void lane_skip(struct lane *l, struct backlog *b, uint64_t from, uint64_t to)
+{
+    uint32_t others = backlog_others(b, to) - backlog_others(b, from);
+    uint64_t lost = to - from - others;
+
+    if (l->many)
+        skip_each(l, b, from, to);
+    else if (lost > 0)
+        skip_places(l, b, from, to);
+    if (others > 0) keep_others(l, b, from, to);
+    lose(l, lost);
+    if (l->lost == 0) return;
+    /* What is there now is older than what goes, and what comes next is told of it. */
+    if (others > 0 || to < b->end) unmark(l);
+    mark(l);
 }
 
 void lanes_clear(struct session *s)

@@ -12,6 +12,7 @@
 #ifndef SESSION_LANE_H
 #define SESSION_LANE_H
 
+#include "session/backlog.h"
 #include "session/subscription.h"
 
 struct lane {
@@ -38,11 +39,13 @@ void lane_free(struct subscription *sub);
 void lane_serve(struct lane *l, struct span cursor);
 void lane_see(struct lane *l, const struct frame *f);
 
-/* Is there room for n more bytes, or can it be made? */
+/* Is there room for n more bytes, or can it be made in the queue? */
 bool lanes_make_room(struct session *s, size_t n);
 /* A message that finds no room although nothing else of its kind is left in the queue. */
 void lane_refuse(struct session *s, uint32_t number, const struct frame *f);
-/* Drops all that may be dropped. */
+/* It loses what stands in a backlog between two places; frames that are no messages are queued. */
+void lane_skip(struct lane *l, struct backlog *b, uint64_t from, uint64_t to);
+/* Drops all in the queue that may be dropped. */
 void lanes_clear(struct session *s);
 /* The gaps that would be written next become frames. */
 void lanes_tell(struct session *s);

@@ -154,6 +154,12 @@ void outq_clear(struct outq *q)
 
 /* ---- in and out ------------------------------------------------------------------------------ */
 
+const struct outq_entry *outq_first(const struct outq *q)
+{
+    if (q->count == 0) return NULL;
+    return q->head.block ? &q->head.block->entries[q->head.i] : &q->own[q->head.i];
+}
+
 enum outq_verdict outq_judge(const struct outq *q, size_t n, uint64_t now,
                              struct outq_limits limits)
 {
@@ -162,7 +168,7 @@ enum outq_verdict outq_judge(const struct outq *q, size_t n, uint64_t now,
     if (q->bytes == 0) return OUTQ_OK;
     if (q->capped + n > limits.bytes) return OUTQ_SLOW;
     if (q->memory > MEMORY_LEAST + MEMORY_TIMES * limits.bytes) return OUTQ_SLOW;
-    head = q->head.block ? &q->head.block->entries[q->head.i] : &q->own[q->head.i];
+    head = outq_first(q);
     if (limits.ms == 0 || !head->slip) return OUTQ_OK;
     return (uint32_t)now - head->at > limits.ms ? OUTQ_SLOW : OUTQ_OK;
 }
@@ -187,21 +193,18 @@ struct outq_place outq_push_gap(struct outq *q, uint32_t lane, uint64_t now)
     return (struct outq_place){q->tail.block, q->tail.i - 1};
 }
 
-static const struct outq_entry *first(const struct outq *q)
-{
-    return q->head.block ? &q->head.block->entries[q->head.i] : &q->own[q->head.i];
-}
-
 const struct frame *outq_head(const struct outq *q)
 {
-    const struct slip *slip = q->count > 0 ? first(q)->slip : NULL;
+    const struct outq_entry *e = outq_first(q);
 
-    return slip ? slip->frame : NULL;
+    return e && e->slip ? e->slip->frame : NULL;
 }
 
 bool outq_paced(const struct outq *q)
 {
-    return q->count > 0 && outq_kind(first(q)->tag) == OUTQ_PACED;
+    const struct outq_entry *e = outq_first(q);
+
+    return e && outq_kind(e->tag) == OUTQ_PACED;
 }
 
 /* Its bytes wait no longer. */

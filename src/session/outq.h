@@ -91,6 +91,7 @@ enum outq_verdict outq_judge(const struct outq *q, size_t n, uint64_t now,
 void outq_push(struct outq *q, struct slip *slip, uint32_t tag, uint64_t now);
 /* A gap at the end of the queue: where it is. */
 struct outq_place outq_push_gap(struct outq *q, uint32_t lane, uint64_t now);
+const struct outq_entry *outq_first(const struct outq *q); /* the oldest, or NULL */
 /* The frame at the head; NULL: the queue is empty, or a gap is there. */
 const struct frame *outq_head(const struct outq *q);
 /* Is it one that the client has asked for when there was room? */
@@ -104,6 +105,11 @@ struct outq_entry *outq_oldest_lossy(struct outq *q, struct outq_place *ret);
 struct slip *outq_drop(struct outq *q, struct outq_place p);
 /* The gap at this place goes too. */
 void outq_erase(struct outq *q, struct outq_place p);
+/* Is no entry newer? */
+static inline bool outq_is_last(const struct outq *q, struct outq_place p)
+{
+    return p.block == q->tail.block && p.i + 1 == q->tail.i;
+}
 /* Walks over all entries, oldest first: begin with {0}; NULL at the end. */
 struct outq_walk {
     struct outq_place at;

@@ -10,6 +10,7 @@
 #include "session/errand.h"
 #include "session/inside.h"
 #include "session/lane.h"
+#include "session/stall.h"
 #include "session/subscription.h"
 
 #define BURST_MS 100       /* nobody is too slow who has not been behind for so long, */
@@ -35,6 +36,7 @@ static void count_queue(struct session *s)
 
 static void empty_queue(struct session *s)
 {
+    stalls_forget(s);
     outq_clear(&s->out);
     laggard_drop(&s->laggard);
     count_queue(s);
@@ -101,9 +103,14 @@ bool session_live(const struct session *s)
 
 /* ---- the queue ------------------------------------------------------------------------------- */
 
+size_t session_waiting(const struct session *s)
+{
+    return s->out.bytes + stalls_bytes(s);
+}
+
 bool session_room(const struct session *s)
 {
-    return session_live(s) && (outq_empty(&s->out) || s->out.bytes < s->w->limits.bytes / 4);
+    return session_live(s) && (outq_empty(&s->out) || session_waiting(s) < s->w->limits.bytes / 4);
 }
 
 /* What is below the queue is a part of it, but for half of the cap at most: a small queue is none
@@ -118,7 +125,21 @@ struct outq_limits session_limits(const struct session *s)
 
 static void weigh(struct session *s)
 {
-    if (ceiling_is_set()) laggard_weigh(&s->w->laggards, &s->laggard, s->behind ? s->out.bytes : 0);
+    size_t n = s->behind ? session_waiting(s) : 0;
+
+    if (ceiling_is_set()) laggard_weigh(&s->w->laggards, &s->laggard, n);
+}
+
+void session_weigh(struct session *s)
+{
+    weigh(s);
+    count_queue(s);
+}
+
+void session_slow(struct session *s)
+{
+    counter_add(&s->w->counters, COUNTER_LIMIT_QUEUE, 1);
+    session_end(s, SESSION_FAILED, CLOSE_SLOW);
 }
 
 /* The kernel takes little at a time (limits.unsent_bytes), so a burst fills the queue of a client
@@ -144,8 +165,7 @@ static bool squeeze(struct session *s, const struct frame *f, uint32_t tag)
     }
     if (lanes_make_room(s, f->len)) return true;
     if (outq_kind(tag) != OUTQ_LOSSY) {
-        counter_add(&s->w->counters, COUNTER_LIMIT_QUEUE, 1);
-        session_end(s, SESSION_FAILED, CLOSE_SLOW);
+        session_slow(s);
         return false;
     }
     limits.ms = 0; /* the others are old: that is no reason to lose this one */
@@ -166,32 +186,33 @@ static struct fan_group *list_for(const struct session *s, struct fan_group *gro
 void session_push(struct session *s, struct slip *slip, uint32_t tag, struct fan_group *group)
 {
     struct session_worker *w = s->w;
+    bool taken = true;
 
     if (!session_live(s)) return;
+    if (stalls_some(s) && slip != w->ping) stalls_take(s, SIZE_MAX);
     if (tag != OUTQ_PACED && s->out.bytes > 0) {
         struct outq_limits limits = s->flush.choked ? session_limits(s) : w->limits;
-        if (outq_judge(&s->out, slip->frame->len, w->now, limits) == OUTQ_SLOW &&
-            !squeeze(s, slip->frame, tag))
-            return;
+        taken = outq_judge(&s->out, slip->frame->len, w->now, limits) == OUTQ_OK ||
+                squeeze(s, slip->frame, tag);
     }
-    outq_push(&s->out, slip, tag, w->now);
-    if (s->behind) {
-        weigh(s);
-        count_queue(s);
-    }
-    flush_mark(&w->flush, &s->flush, list_for(s, group));
+    if (taken) outq_push(&s->out, slip, tag, w->now);
+    if (s->behind) session_weigh(s);
+    stalls_arm(s);
+    if (taken) flush_mark(&w->flush, &s->flush, list_for(s, group));
 }
 
 void session_shed(struct session *s)
 {
-    size_t before = s->out.bytes;
+    size_t before = session_waiting(s);
 
     counter_add(&s->w->counters, COUNTER_LIMIT_MEMORY, 1);
     lanes_clear(s);
-    if (s->out.bytes > before / 2)
+    stalls_drop(s);
+    session_weigh(s);
+    if (session_waiting(s) > before / 2)
         session_end(s, SESSION_FAILED, CLOSE_SLOW);
     else
-        weigh(s);
+        stalls_arm(s);
 }
 
 struct buf *session_writer(struct session *s)
@@ -228,6 +249,7 @@ void session_flush(struct session *s)
     enum transport_result result = TRANSPORT_OK;
 
     for (int i = 0; i < FLUSH_GATHERS && result == TRANSPORT_OK && !outq_empty(&s->out); i++) {
+        stalls_take(s, FLUSH_GATHER);
         if (s->out.gaps > 0) lanes_tell(s);
         result = flush_write(&w->flush, &s->out, s->t);
     }
@@ -236,15 +258,17 @@ void session_flush(struct session *s)
         enter(s, SESSION_CLOSED);
         return;
     }
-    count_queue(s);
     s->flush.choked = result == TRANSPORT_CHOKED;
     if (s->flush.choked) {
+        s->choked_at = w->now;
         s->choked_in = w->round;
         s->below = s->t->ops->waiting(s->t);
         if (s->behind == 0) s->behind = w->now;
     } else if (outq_empty(&s->out)) {
         s->behind = 0;
     }
+    stalls_written(s);
+    count_queue(s);
     if (s->behind || s->laggard.weight) weigh(s);
     if (!outq_empty(&s->out)) flush_mark(&w->flush, &s->flush, list_for(s, NULL));
     session_progress(s);
@@ -388,6 +412,7 @@ static struct session *session_new(struct session_worker *w, struct transport *t
     list_init(&s->ending);
     list_init(&s->subscriptions);
     list_init(&s->hungry);
+    list_init(&s->stalls);
     list_init(&s->errands);
     list_init(&s->histories);
     list_append(&w->sessions, &s->node);
@@ -457,6 +482,7 @@ void session_writable(struct session *s)
     struct session_worker *w = s->w;
 
     w->now = clock_ticks();
+    stalls_woken(s);
     s->flush.choked = false;
     if (outq_empty(&s->out)) s->behind = 0;
     if (session_live(s) && !outq_empty(&s->out))

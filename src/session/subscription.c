@@ -4,6 +4,7 @@
 
 #include "base/mem.h"
 #include "session/lane.h"
+#include "session/stall.h"
 
 #define HELD_MAX 64u /* for one subscription; more are sent at once */
 
@@ -209,6 +210,7 @@ void subscription_free(struct subscription *sub)
 {
     struct session *s = sub->session;
 
+    stall_end(sub);
     stop_pulling(sub);
     lane_free(sub);
     end_replay(sub);
@@ -257,7 +259,7 @@ static bool may_pull(const struct session *s)
     size_t cap = s->w->limits.bytes / 4;
     size_t coming = ((size_t)s->pulling + 1) * REPLAY_CHUNK_BYTES;
 
-    return session_room(s) && (s->pulling == 0 || s->out.bytes + coming <= cap);
+    return session_room(s) && (s->pulling == 0 || session_waiting(s) + coming <= cap);
 }
 
 void subscriptions_pull(struct session *s)

@@ -16,12 +16,13 @@ enum subscription_state { SUB_PENDING, SUB_REPLAY, SUB_LIVE, SUB_LEAVING };
 struct subscription {
     struct fan_member member;
     struct session *session;
-    uint32_t tag;      /* of messages in the queue: OUTQ_CAPPED, or that of the lane */
-    struct lane *lane; /* policy `drop`; otherwise NULL */
+    uint32_t tag;        /* of messages in the queue: OUTQ_CAPPED, or that of the lane */
+    struct lane *lane;   /* policy `drop`; otherwise NULL */
+    struct stall *stall; /* NULL: it does not */
     uint64_t number;
     struct map_node by_number, by_name;
-    struct list node; /* of the session */
-    struct list hungry;
+    struct list node;   /* of the session */
+    struct list hungry; /* of the session; LIVE: of the worker, to be set aside */
     char *asked, *left; /* ids of the frames that await an answer; NULL: none */
     struct held *held;  /* replies that must not overtake these answers */
     uint16_t bus;

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "session/inside.h"
+#include "session/stall.h"
 
 #define SLICE_LATE 256      /* sockets written to before the others are looked at */
 #define WRITE_US 1000       /* of writing in one go; then what has come meanwhile is looked at */
@@ -40,6 +41,8 @@ struct session_worker *session_worker_new(const struct session_worker_spec *spec
     laggards_init(&w->laggards, spec->index);
     timer_init(&w->pause, on_pause);
     w->late_end = &w->late;
+    list_init(&w->stalling);
+    heap_init(&w->order);
     list_init(&w->sessions);
     list_init(&w->ending);
     request_parser_init(&w->parser);
@@ -72,6 +75,7 @@ void session_worker_free(struct session_worker *w)
     buf_free(&w->out);
     buf_free(&w->topic);
     request_parser_free(&w->parser);
+    heap_done(&w->order);
     map_done(&w->lanes);
     map_done(&w->errands);
     map_done(&w->names);
@@ -202,6 +206,7 @@ void session_worker_inbox(struct session_worker *w)
     /* Those who read do not wait until all is queued for those who do not. */
     if (w->late) write_some(w, SLICE_LATE);
     late(w);
+    stalls_begin(w);
 }
 
 /* ---- turn ------------------------------------------------------------------------------------ */

@@ -84,12 +84,42 @@ static void test_kept_while_needed(void **state)
     fanout_done(&f);
 }
 
+/* Members that are set aside are members, but not on the list. */
+static void test_aside(void **state)
+{
+    struct fan_member m[10] = {0};
+    struct fan_group *g;
+    struct fanout f;
+    (void)state;
+
+    fanout_init(&f);
+    for (int i = 0; i < 10; i++)
+        fanout_join(&f, 1, &m[i]);
+    g = fanout_group(&f, 1);
+    for (int i = 0; i < 10; i++)
+        fanout_aside(&m[i]);
+    assert_int_equal(g->count, 0);
+    assert_int_equal(g->aside, 10);
+    assert_int_equal(f.members, 10);
+    for (int i = 0; i < 5; i++)
+        fanout_back(&m[i]);
+    assert_consistent(g);
+    assert_int_equal(g->count, 5);
+    for (int i = 0; i < 10; i++) {
+        assert_ptr_equal(fanout_group(&f, 1), g);
+        fanout_leave(&f, &m[i]);
+    }
+    assert_null(fanout_group(&f, 1));
+    fanout_done(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_join_leave),
         cmocka_unit_test(test_memory_shrinks),
         cmocka_unit_test(test_kept_while_needed),
+        cmocka_unit_test(test_aside),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
