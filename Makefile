@@ -76,8 +76,11 @@ SAN_AID       := $(if $(filter thread,$(SAN)),tests/sanitizers/threads.c)
 # Harnesses: those that replay what is kept, and with SAN=fuzz those that search.
 REPLAY_BINS   := $(patsubst tests/fuzz/%.c,$(B)/tests/%,$(FUZZ))
 FUZZ_BINS     := $(patsubst tests/fuzz/%.c,$(B)/%,$(FUZZ))
+# Those measurements that are linked with the sources: the bridge on one thread, without sockets.
+STAGE         := tests/bench/stage.c
+STAGED        := tests/bench/guard.c tests/bench/pinned.c
 OBJECTS       := $(call object,$(SOURCES) src/main.c $(UNITS) $(UNIT_AID) $(CONTRACT) $(FUZZ) \
-                   tests/fuzz/replay.c $(SAN_AID))
+                   tests/fuzz/replay.c $(SAN_AID) $(STAGE) $(STAGED))
 
 # What the binary serves by itself: the files that src/web/assets names, as C data.
 PACKAGE := $(B)/web/package
@@ -122,6 +125,11 @@ $(REPLAY_BINS): $(B)/tests/%: $(B)/obj/tests/fuzz/%.o $(B)/obj/tests/fuzz/replay
 
 $(FUZZ_BINS): $(B)/fuzz_%: $(B)/obj/tests/fuzz/fuzz_%.o $(B)/libwsbus.a
 	$(call say,LINK,$@)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LDLIBS)
+
+# What stage.c and pinned.c define stands before the library, whose own is then left out.
+$(B)/bench/guard: $(call object,tests/bench/guard.c tests/bench/pinned.c $(STAGE)) $(B)/libwsbus.a
+	$(call say,LINK,$@)mkdir -p $(@D) && \
+	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -Wl,--as-needed -o $@ $^ $(LDLIBS)
 
 $(OBJECTS): $(B)/obj/%.o: %.c $(B)/flags
 	$(call say,CC,$<)mkdir -p $(@D) && $(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
@@ -272,7 +280,7 @@ $(KAFKA)/ready: tests/kafka/pom.xml tests/kafka/broker
 	@touch $@
 
 # ---------------------------------------------------------------- bench
-.PHONY: bench
+.PHONY: bench bench-guard
 ROUNDS ?= $(if $(QUICK),1,3)
 SECONDS ?= $(if $(QUICK),3,5)
 BENCH_NODE := build/bench/node
@@ -281,6 +289,12 @@ bench: ## fan-out beside a floor, nchan and a hand-made bridge (QUICK=1, ROUNDS=
 	$(call packages,run build bench)
 	@$(MAKE) --no-print-directory -j$(JOBS) all $(BENCH_NODE)/ready
 	@python3 tests/bench/fanout.py --rounds $(ROUNDS) --seconds $(SECONDS)
+
+bench-guard: ## instructions of fixed pieces of work against those recorded (RECORD=1: records them)
+	$(call packages,run build test)
+	@$(MAKE) --no-print-directory -j$(JOBS) $(B)/bench/guard
+	@python3 tests/bench/guard.py $(B)/bench/guard --compiler '$(CC)' --flags '$(CFLAGS)' \
+	    $(if $(RECORD),--record)
 
 $(BENCH_NODE)/ready: tests/bench/package.json tests/bench/package-lock.json
 	@echo '  NPM   $(BENCH_NODE)'
