@@ -44,9 +44,11 @@ TUNABLES = ":".join(
         "glibc.cpu.x86_data_cache_size=32768",
         "glibc.cpu.x86_shared_cache_size=1048576",
         "glibc.cpu.x86_non_temporal_threshold=786432",
+        "glibc.cpu.x86_rep_movsb_threshold=786432",
+        "glibc.cpu.x86_rep_stosb_threshold=786432",
     ]
 )
-VARIANT = re.compile(r"^fn=\(\d+\) (\w+_(?:avx|evex|erms|ssse3|sse4)\w*)", re.M)
+VARIANT = re.compile(r"^fn=\(\d+\) (\w+_(?:avx|evex|ssse3|sse4)\w*)", re.M)
 
 
 class Scenario(NamedTuple):
