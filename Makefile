@@ -78,7 +78,7 @@ REPLAY_BINS   := $(patsubst tests/fuzz/%.c,$(B)/tests/%,$(FUZZ))
 FUZZ_BINS     := $(patsubst tests/fuzz/%.c,$(B)/%,$(FUZZ))
 # Those measurements that are linked with the sources: the bridge on one thread, without sockets.
 STAGE         := tests/bench/stage.c
-STAGED        := tests/bench/guard.c tests/bench/pinned.c
+STAGED        := tests/bench/guard.c tests/bench/pinned.c tests/bench/grow.c
 OBJECTS       := $(call object,$(SOURCES) src/main.c $(UNITS) $(UNIT_AID) $(CONTRACT) $(FUZZ) \
                    tests/fuzz/replay.c $(SAN_AID) $(STAGE) $(STAGED))
 
@@ -128,6 +128,10 @@ $(FUZZ_BINS): $(B)/fuzz_%: $(B)/obj/tests/fuzz/fuzz_%.o $(B)/libwsbus.a
 
 # What stage.c and pinned.c define stands before the library, whose own is then left out.
 $(B)/bench/guard: $(call object,tests/bench/guard.c tests/bench/pinned.c $(STAGE)) $(B)/libwsbus.a
+	$(call say,LINK,$@)mkdir -p $(@D) && \
+	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -Wl,--as-needed -o $@ $^ $(LDLIBS)
+
+$(B)/bench/grow: $(call object,tests/bench/grow.c $(STAGE)) $(B)/libwsbus.a
 	$(call say,LINK,$@)mkdir -p $(@D) && \
 	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -Wl,--as-needed -o $@ $^ $(LDLIBS)
 
@@ -291,6 +295,7 @@ bench: ## fan-out beside a floor, nchan and a hand-made bridge (QUICK=1, ROUNDS=
 	@python3 tests/bench/fanout.py --rounds $(ROUNDS) --seconds $(SECONDS)
 
 bench-guard: ## instructions of fixed pieces of work against those recorded (RECORD=1: records them)
+	$(if $(SAN),$(error bench-guard counts the usual build: without SAN))
 	$(call packages,run build test)
 	@$(MAKE) --no-print-directory -j$(JOBS) $(B)/bench/guard
 	@python3 tests/bench/guard.py $(B)/bench/guard --compiler '$(CC)' --flags '$(CFLAGS)' \
