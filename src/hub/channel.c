@@ -6,6 +6,8 @@
 #include "protocol/cursor.h"
 #include "protocol/reply.h"
 
+#define POSITIONS 256 /* channels that are looked at in one turn of the loop */
+
 static struct feed_channel *channel_new(struct feed *f, const struct mail_ask *ask)
 {
     size_t head = sizeof(struct feed_channel) + f->bus->worker_count * sizeof(uint32_t);
@@ -19,6 +21,7 @@ static struct feed_channel *channel_new(struct feed *f, const struct mail_ask *a
     c->name = span_of(text, ask->channel.n);
     memcpy(text, ask->channel.p, ask->channel.n);
     list_init(&c->whole);
+    list_append(&f->order, &c->order);
     map_insert(&f->named, &c->by_name, hash_span(c->name));
     if (ask->key.p) {
         c->key = span_of(text + ask->channel.n, ask->key.n);
@@ -50,6 +53,9 @@ void channel_release(struct feed_channel *c)
     map_remove(&c->feed->named, &c->by_name);
     if (c->key.p) map_remove(&c->feed->keyed, &c->by_key);
     list_del(&c->whole);
+    list_del(&c->order);
+    /* Perhaps one of those to come: none is looked at twice in a round. */
+    if (c->feed->round > 0) c->feed->round--;
     free(c);
 }
 
@@ -97,19 +103,21 @@ static void channel_position(struct feed_channel *c, struct span cursor)
     c->told = f->delivered;
 }
 
-void channel_positions(struct feed *f)
+bool channel_positions(struct feed *f)
 {
-    struct map_walk walk = {0};
-    struct map_node *n;
     struct buf cursor;
 
-    if (!f->position) return;
+    if (!f->position) return false;
+    if (f->round == 0) f->round = (uint32_t)f->named.count;
     buf_init(&cursor, BUF_UNLIMITED);
     cursor_write(&cursor, f->position, f->bus->backend);
-    while ((n = map_next(&f->named, &walk))) {
-        struct feed_channel *c = CONTAINER_OF(n, struct feed_channel, by_name);
+    for (unsigned i = 0; i < POSITIONS && f->round > 0; i++) {
+        struct feed_channel *c = LIST_ITEM(list_pop(&f->order), struct feed_channel, order);
+        list_append(&f->order, &c->order);
+        f->round--;
         if (c->members && c->history && c->told != f->delivered)
             channel_position(c, buf_view(&cursor));
     }
     buf_free(&cursor);
+    return f->round > 0;
 }

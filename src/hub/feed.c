@@ -14,6 +14,7 @@ static void on_retry(struct timer *t);
 static void feed_state(struct feed *f, enum feed_state state)
 {
     f->state = state;
+    f->round = 0;
     if (state == FEED_LIVE) {
         bus_timer(f->bus, &f->tick, POSITION_INTERVAL);
         return;
@@ -54,6 +55,7 @@ static struct feed *feed_new(struct hub_bus *b, const struct mail_ask *ask)
     list_init(&f->reading);
     list_init(&f->pieces);
     list_init(&f->whole);
+    list_init(&f->order);
     map_init(&f->keyed);
     map_init(&f->named);
     ring_init(&f->ring, (size_t)c->replay.ring_messages, (size_t)c->replay.ring_bytes,
@@ -131,8 +133,7 @@ static void on_tick(struct timer *t)
 {
     struct feed *f = CONTAINER_OF(t, struct feed, tick);
 
-    channel_positions(f);
-    bus_timer(f->bus, &f->tick, POSITION_INTERVAL);
+    bus_timer(f->bus, &f->tick, channel_positions(f) ? 1 : POSITION_INTERVAL);
 }
 
 /* A read to bring a worker forward found no bus. */

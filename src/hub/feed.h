@@ -109,6 +109,9 @@ struct feed {
     struct list whole;             /* channels without a key */
     struct map keyed;              /* channels with a key, by key */
     struct map named;              /* all channels, by name */
+    struct list order;             /* the same, longest ago first that it was looked whether a
+                                      `position` is due */
+    uint32_t round;                /* that are still to be looked at in this round */
     struct wsbus_cursor *position; /* the newest that was delivered; NULL without a log */
     uint64_t delivered;            /* messages and progress so far */
     struct ring ring;
@@ -119,7 +122,7 @@ struct feed {
 /* A channel that maps to this topic (all of it, or one key) and is followed. */
 struct feed_channel {
     struct map_node by_name, by_key;
-    struct list whole;
+    struct list whole, order;
     struct feed *feed;
     uint64_t number;       /* what the workers know it by */
     struct span name, key; /* in the same allocation */
@@ -238,7 +241,9 @@ void channel_join(struct feed_channel *c, unsigned worker);
 void channel_leave(struct feed_channel *c, unsigned worker);
 void channel_tell(struct feed_channel *c, unsigned worker, struct span text); /* to all members
                                                                                 there */
-void channel_positions(struct feed *f); /* `position` where it is due */
+/* `position` where it is due, in some of the channels: many are told of in many turns of the loop.
+ * False: that was all, for POSITION_INTERVAL. */
+bool channel_positions(struct feed *f);
 
 /* follower.c: from the request to membership or replay */
 void follower_new(struct hub_bus *b, struct mail_ask *ask); /* takes the item over */

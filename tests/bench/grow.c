@@ -239,6 +239,7 @@ static void grow_channels(unsigned n, const char *ask, const char *channel)
     unsigned count = (n + EACH - 1) / EACH;
     char *text = publish(channel, 100);
     struct mail_leave *drained;
+    uint64_t before;
 
     open_stage(count, NULL);
     bunch(0, count, open_one);
@@ -253,9 +254,13 @@ static void grow_channels(unsigned n, const char *ask, const char *channel)
     deliver_each("deliver", text, n);
     /* `position` to those who have heard nothing for a minute: all but the last one's members. */
     far_say_of(&speaker, text, 0);
+    before = counter_get(session_worker_counters(stage.worker), COUNTER_FRAMES_OUT);
     begin();
-    stage_wait(&stage, 61000);
+    stage_wait(&stage, 61000 + n / 200); /* in several turns of the loop, 1 ms apart */
     end("position", n);
+    figure(
+        "positions",
+        (double)(counter_get(session_worker_counters(stage.worker), COUNTER_FRAMES_OUT) - before));
     /* A worker's inbox was full, and has room again. */
     drained = mail_leave_new(MAIL_DRAINED, 0, 0, false);
     begin();

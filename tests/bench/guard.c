@@ -127,6 +127,15 @@ static void prepare_keys(void)
     speak(CROWD, 10, CROWD);
 }
 
+/* The minute is over in which only one channel's members heard where their topic stands: the others
+ * are told, though they are more than are told in one turn. */
+static void run_position(void)
+{
+    uint64_t before = count(COUNTER_FRAMES_OUT);
+    stage_wait(&stage, 62000);
+    expect("positions", count(COUNTER_FRAMES_OUT) - before, CROWD - 1);
+}
+
 static void prepare_topics(void)
 {
     open_stage(CROWD, NULL);
@@ -402,6 +411,7 @@ static const struct scenario {
     {"deliver/topic-each", prepare_topics, run_each, CROWD, "delivery"},
     {"deliver/50-channels-each", prepare_many, run_many, 400 * 50, "delivery"},
     {"deliver/fifth-stalled", prepare_stalled, run_stalled, 20 * CROWD, "delivery"},
+    {"deliver/position", prepare_keys, run_position, CROWD - 1, "position"},
     {"deliver/64-KiB", prepare_large, run_large, 1000, "delivery"},
     {"subscribe/1000-channels", prepare_lone, run_subscribe, CROWD, "subscribe"},
     {"subscribe/1000-sockets", prepare_crowd, run_crowd, CROWD, "subscribe"},

@@ -18,6 +18,8 @@ int64_t clock_wall(void)
     return wall;
 }
 
+uint64_t clock_work_us(void);
+
 /* A microsecond goes by each time that somebody looks, half of it with work. */
 uint64_t clock_us(void)
 {
