@@ -7,6 +7,7 @@
 #include "base/mem.h"
 
 #define MAP_LEAST 8
+#define MOVE_LEAST 2 /* slots that are moved with one insertion */
 
 void map_init(struct map *m)
 {
@@ -16,24 +17,54 @@ void map_init(struct map *m)
 void map_done(struct map *m)
 {
     free(m->slots);
+    free(m->old);
     map_init(m);
+}
+
+/* A node is in `old` as long as the slot that it belongs to there has not been moved, and is put
+ * there too: so there is one place where it can be. */
+static struct map_node **slot_of(const struct map *m, uint64_t hash)
+{
+    if (m->old && (hash & m->old_mask) >= m->moved) return &m->old[hash & m->old_mask];
+    return &m->slots[hash & m->mask];
+}
+
+static void move_slot(struct map *m)
+{
+    struct map_node *n = m->old[m->moved];
+
+    m->old[m->moved++] = NULL;
+    while (n) {
+        struct map_node *next = n->next;
+        struct map_node **slot = &m->slots[n->hash & m->mask];
+        n->next = *slot;
+        *slot = n;
+        n = next;
+    }
+    if (m->moved <= m->old_mask) return;
+    free(m->old);
+    m->old = NULL;
+}
+
+/* All is moved before the table can be too small or too large again: that takes as many insertions
+ * as half of the new size. */
+static void move_some(struct map *m)
+{
+    size_t some = 2 * (m->old_mask + 1) / (m->mask + 1);
+
+    if (some < MOVE_LEAST) some = MOVE_LEAST;
+    while (m->old && some-- > 0)
+        move_slot(m);
 }
 
 static void map_resize(struct map *m, size_t size)
 {
-    struct map_node **slots = mem_zero(size * sizeof(*slots));
-    size_t old = m->slots ? m->mask + 1 : 0;
-    for (size_t i = 0; i < old; i++) {
-        struct map_node *n = m->slots[i];
-        while (n) {
-            struct map_node *next = n->next;
-            n->next = slots[n->hash & (size - 1)];
-            slots[n->hash & (size - 1)] = n;
-            n = next;
-        }
-    }
-    free(m->slots);
-    m->slots = slots;
+    while (m->old)
+        move_slot(m);
+    m->old = m->slots;
+    m->old_mask = m->mask;
+    m->moved = 0;
+    m->slots = mem_zero(size * sizeof(*m->slots));
     m->mask = size - 1;
 }
 
@@ -42,6 +73,10 @@ static void map_fit(struct map *m)
 {
     if (!m->slots) {
         map_resize(m, MAP_LEAST);
+        return;
+    }
+    if (m->old) {
+        move_some(m);
         return;
     }
     size_t size = m->mask + 1;
@@ -57,7 +92,7 @@ static void map_fit(struct map *m)
 void map_insert(struct map *m, struct map_node *n, uint64_t hash)
 {
     map_fit(m);
-    struct map_node **slot = &m->slots[hash & m->mask];
+    struct map_node **slot = slot_of(m, hash);
     n->hash = hash;
     n->next = *slot;
     *slot = n;
@@ -66,7 +101,7 @@ void map_insert(struct map *m, struct map_node *n, uint64_t hash)
 
 void map_remove(struct map *m, struct map_node *n)
 {
-    struct map_node **p = &m->slots[n->hash & m->mask];
+    struct map_node **p = slot_of(m, n->hash);
     while (*p != n)
         p = &(*p)->next;
     *p = n->next;
@@ -83,7 +118,7 @@ static struct map_node *map_scan(struct map_node *n, uint64_t hash)
 
 struct map_node *map_find(const struct map *m, uint64_t hash)
 {
-    return m->slots ? map_scan(m->slots[hash & m->mask], hash) : NULL;
+    return m->slots ? map_scan(*slot_of(m, hash), hash) : NULL;
 }
 
 struct map_node *map_again(const struct map_node *n)
@@ -91,12 +126,16 @@ struct map_node *map_again(const struct map_node *n)
     return map_scan(n->next, n->hash);
 }
 
+/* The slots, then those of `old`. */
 struct map_node *map_next(struct map *m, struct map_walk *w)
 {
     struct map_node *n = w->next;
     size_t size = m->slots ? m->mask + 1 : 0;
-    while (!n && w->slot < size)
-        n = m->slots[w->slot++];
+    size_t all = m->old ? size + m->old_mask + 1 : size;
+    while (!n && w->slot < all) {
+        n = w->slot < size ? m->slots[w->slot] : m->old[w->slot - size];
+        w->slot++;
+    }
     w->next = n ? n->next : NULL;
     return n;
 }

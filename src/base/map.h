@@ -1,5 +1,6 @@
 /* Intrusive hash table: the nodes are members of the caller's structs, keys are the caller's to
- * compare. Grows and shrinks by itself; insertion never fails. No locking.
+ * compare. Grows and shrinks by itself, a little with each insertion, so that none of them takes
+ * long however large the table is; insertion never fails. No locking.
  *
  *     for (struct map_node *n = map_find(&m, hash); n; n = map_again(n))
  *         if (same key) ...
@@ -21,6 +22,9 @@ struct map {
     struct map_node **slots; /* a power of two of them, or NULL while empty */
     size_t mask;
     size_t count;
+    struct map_node **old; /* after a change of size: what has not been moved yet; or NULL */
+    size_t old_mask;
+    size_t moved; /* slots of `old` that are empty because their nodes have been moved */
 };
 
 void map_init(struct map *m);

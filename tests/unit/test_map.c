@@ -1,5 +1,6 @@
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -89,10 +90,56 @@ static void shrinks_when_little_is_left(void **state)
     size_t large = m.mask;
     for (size_t i = 1; i < THINGS; i++)
         map_remove(&m, &things[i].node);
+    for (size_t i = 0; i < THINGS; i++) { /* a little each time */
+        map_insert(&m, &things[1].node, hash_u64(things[1].key));
+        map_remove(&m, &things[1].node);
+    }
     map_insert(&m, &things[1].node, hash_u64(things[1].key));
     assert_true(m.mask < large / 100);
     assert_ptr_equal(find(&m, 0), &things[0]);
     assert_ptr_equal(find(&m, 7), &things[1]);
+    map_done(&m);
+}
+
+static void walk_meets(struct map *m, size_t inside)
+{
+    struct map_walk w = {0};
+    size_t count = 0;
+    while (map_next(m, &w))
+        count++;
+    assert_int_equal(count, inside);
+    assert_int_equal(m->count, inside);
+}
+
+/* Between two sizes too: `old` is looked at as often as not. */
+static void is_right_while_it_changes_its_size(void **state)
+{
+    (void)state;
+    static bool in[THINGS];
+    struct map m;
+    size_t inside = 0, between = 0;
+    uint64_t chance = 1;
+    map_init(&m);
+    for (size_t i = 0; i < THINGS; i++)
+        things[i].key = i;
+    for (unsigned turn = 0; turn < 400000; turn++) {
+        chance = chance * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+        size_t i = (size_t)(chance >> 40) % THINGS;
+        /* It fills, is emptied nearly, and fills again. */
+        bool fills = turn / 50000 % 2 == 0 || (chance >> 33) % 8 == 0;
+        between += m.old != NULL;
+        assert_ptr_equal(find(&m, i), in[i] ? &things[i] : NULL);
+        if (in[i] == fills) continue;
+        if (fills)
+            map_insert(&m, &things[i].node, hash_u64(i));
+        else
+            map_remove(&m, &things[i].node);
+        in[i] = fills;
+        inside += fills ? 1 : (size_t)-1;
+        if (turn % 997 == 0) walk_meets(&m, inside);
+    }
+    assert_true(between > 10000);
+    walk_meets(&m, inside);
     map_done(&m);
 }
 
@@ -137,6 +184,7 @@ int main(void)
         cmocka_unit_test(finds_what_was_inserted_while_it_grows),
         cmocka_unit_test(walk_sees_each_once_and_may_remove_it),
         cmocka_unit_test(shrinks_when_little_is_left),
+        cmocka_unit_test(is_right_while_it_changes_its_size),
         cmocka_unit_test(equal_hashes_are_told_apart_by_the_caller),
         cmocka_unit_test(hash_depends_on_every_byte_and_the_length),
     };
