@@ -1,6 +1,6 @@
 #include "base/timers.h"
 
-#define DIGIT 6 /* bits: 64 slots */
+#define DIGIT 8 /* bits: 256 slots */
 
 void timers_init(struct timers *w, uint64_t now)
 {
@@ -8,7 +8,8 @@ void timers_init(struct timers *w, uint64_t now)
     w->count = 0;
     list_init(&w->late);
     for (int level = 0; level < TIMERS_LEVELS; level++) {
-        w->occupied[level] = 0;
+        for (int i = 0; i < TIMERS_WORDS; i++)
+            w->occupied[level][i] = 0;
         for (int i = 0; i < TIMERS_SLOTS; i++)
             list_init(&w->slot[level][i]);
     }
@@ -26,6 +27,11 @@ bool timer_is_set(const struct timer *t)
     return !list_empty(&t->node);
 }
 
+static void vacate(struct timers *w, unsigned level, unsigned slot)
+{
+    w->occupied[level][slot / 64] &= ~(UINT64_C(1) << slot % 64);
+}
+
 /* Takes a timer off its list. The last one of a slot has that slot's head on both sides, which
  * tells where it was without remembering it. */
 static void timer_unlink(struct timers *w, struct timer *t)
@@ -37,26 +43,29 @@ static void timer_unlink(struct timers *w, struct timer *t)
     uintptr_t begin = (uintptr_t)&w->slot[0][0];
     if (!last || head < begin || head >= begin + sizeof(w->slot)) return;
     size_t index = (head - begin) / sizeof(struct list);
-    w->occupied[index / TIMERS_SLOTS] &= ~(UINT64_C(1) << index % TIMERS_SLOTS);
+    vacate(w, (unsigned)(index / TIMERS_SLOTS), (unsigned)(index % TIMERS_SLOTS));
 }
 
 /* `due` is after w->now. What is beyond the last level's turn waits in its farthest slot, from
  * where it is placed anew. */
 static void timer_place(struct timers *w, struct timer *t)
 {
-    unsigned level = (63U - (unsigned)__builtin_clzll(t->due ^ w->now)) / DIGIT;
-    uint64_t digit;
-    if (level < TIMERS_LEVELS) {
-        digit = t->due >> (level * DIGIT);
-    } else {
-        level = TIMERS_LEVELS - 1;
-        uint64_t farthest = (w->now >> (level * DIGIT)) + TIMERS_SLOTS - 1;
-        digit = t->due >> (level * DIGIT);
-        if (digit > farthest) digit = farthest;
+    unsigned level = (63U - (unsigned)__builtin_clzll(t->due - w->now)) / DIGIT;
+    uint64_t here, steps = TIMERS_SLOTS;
+
+    /* By its distance; where a slot's border lies in between it may be one level more. */
+    for (; level < TIMERS_LEVELS; level++) {
+        steps = (t->due >> (level * DIGIT)) - (w->now >> (level * DIGIT));
+        if (steps < TIMERS_SLOTS) break;
     }
-    digit %= TIMERS_SLOTS;
-    list_append(&w->slot[level][digit], &t->node);
-    w->occupied[level] |= UINT64_C(1) << digit;
+    if (level >= TIMERS_LEVELS) {
+        level = TIMERS_LEVELS - 1;
+        steps = TIMERS_SLOTS - 1;
+    }
+    here = w->now >> (level * DIGIT);
+    unsigned slot = (unsigned)(here + steps) % TIMERS_SLOTS;
+    list_append(&w->slot[level][slot], &t->node);
+    w->occupied[level][slot / 64] |= UINT64_C(1) << slot % 64;
 }
 
 void timer_set(struct timers *w, struct timer *t, uint64_t due)
@@ -79,21 +88,31 @@ void timer_stop(struct timers *w, struct timer *t)
     w->count--;
 }
 
-/* The slot that begins first after w->now: its beginning in ms, its level in *ret_level. */
-static uint64_t next_slot(const struct timers *w, unsigned *ret_level)
+/* How many slots behind `slot` the next one is that has something in it; 0: none has. */
+static unsigned next_occupied(const uint64_t *words, unsigned slot)
+{
+    unsigned from = (slot + 1) % TIMERS_SLOTS;
+    uint64_t bits = words[from / 64] & UINT64_MAX << from % 64;
+
+    for (unsigned i = 0; i <= TIMERS_WORDS; i++) {
+        if (bits) {
+            unsigned found = (from / 64 + i) % TIMERS_WORDS * 64 + (unsigned)__builtin_ctzll(bits);
+            return (found - slot - 1) % TIMERS_SLOTS + 1;
+        }
+        bits = words[(from / 64 + i + 1) % TIMERS_WORDS];
+    }
+    return 0;
+}
+
+/* When the slot begins that begins first after w->now, in ms; UINT64_MAX: nothing is set. */
+static uint64_t next_slot(const struct timers *w)
 {
     uint64_t best = UINT64_MAX;
     for (unsigned level = 0; level < TIMERS_LEVELS; level++) {
-        uint64_t bits = w->occupied[level];
-        if (!bits) continue;
         uint64_t here = w->now >> (level * DIGIT);
-        unsigned turn = (unsigned)(here + 1) % TIMERS_SLOTS;
-        if (turn) bits = bits >> turn | bits << (TIMERS_SLOTS - turn);
-        uint64_t steps = (uint64_t)__builtin_ctzll(bits) + 1;
+        unsigned steps = next_occupied(w->occupied[level], (unsigned)here % TIMERS_SLOTS);
         uint64_t begin = (here + steps) << (level * DIGIT);
-        if (begin >= best) continue;
-        best = begin;
-        *ret_level = level;
+        if (steps > 0 && begin < best) best = begin;
     }
     return best;
 }
@@ -101,19 +120,18 @@ static uint64_t next_slot(const struct timers *w, unsigned *ret_level)
 uint64_t timers_wait(const struct timers *w)
 {
     if (!list_empty(&w->late)) return 0;
-    unsigned level;
-    uint64_t begin = next_slot(w, &level);
+    uint64_t begin = next_slot(w);
     return begin == UINT64_MAX ? UINT64_MAX : begin - w->now;
 }
 
 /* Empties the slot of this level that begins at w->now: into finer slots, or into `due`. */
 static void open_slot(struct timers *w, unsigned level, struct list *due)
 {
-    unsigned digit = (unsigned)(w->now >> (level * DIGIT)) % TIMERS_SLOTS;
+    unsigned slot = (unsigned)(w->now >> (level * DIGIT)) % TIMERS_SLOTS;
     struct list moved;
     list_init(&moved);
-    list_move(&moved, &w->slot[level][digit]);
-    w->occupied[level] &= ~(UINT64_C(1) << digit);
+    list_move(&moved, &w->slot[level][slot]);
+    vacate(w, level, slot);
     struct list *n;
     while ((n = list_pop(&moved))) {
         struct timer *t = LIST_ITEM(n, struct timer, node);
@@ -124,6 +142,15 @@ static void open_slot(struct timers *w, unsigned level, struct list *due)
     }
 }
 
+/* Of every level on which one begins at w->now. */
+static void open_slots(struct timers *w, struct list *due)
+{
+    for (unsigned level = 0; level < TIMERS_LEVELS; level++) {
+        if (w->now & ((UINT64_C(1) << level * DIGIT) - 1)) return;
+        open_slot(w, level, due);
+    }
+}
+
 void timers_run(struct timers *w, uint64_t now)
 {
     /* All are gathered before the first one is called, so that a callback which sets itself again
@@ -131,11 +158,10 @@ void timers_run(struct timers *w, uint64_t now)
     struct list due;
     list_init(&due);
     list_move(&due, &w->late);
-    unsigned level;
     uint64_t begin;
-    while ((begin = next_slot(w, &level)) <= now && begin != UINT64_MAX) {
+    while ((begin = next_slot(w)) <= now && begin != UINT64_MAX) {
         w->now = begin;
-        open_slot(w, level, &due);
+        open_slots(w, &due);
     }
     if (now > w->now) w->now = now;
     struct list *n;

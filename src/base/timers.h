@@ -3,7 +3,9 @@
  * For pings, idle and handshake deadlines of every connection of a worker, where libwebsockets'
  * sorted lists cost time linear in the number of sockets for each insertion (measured: 132 us at
  * 20 000). One thread; time is handed in, never read. Resolution is one millisecond, never early;
- * a timer that is far away is sorted finer at most five times on its way. */
+ * a timer that is far away is sorted finer at most three times on its way. All of a slot are sorted
+ * in one go: so slots are narrow (what is due within a minute lies in slots of a quarter of a
+ * second), and the pings of very many do not come into one. */
 #ifndef BASE_TIMERS_H
 #define BASE_TIMERS_H
 
@@ -18,17 +20,18 @@ struct timer {
     void (*fn)(struct timer *t);
 };
 
-#define TIMERS_LEVELS 6
-#define TIMERS_SLOTS 64
+#define TIMERS_LEVELS 4
+#define TIMERS_SLOTS 256
+#define TIMERS_WORDS (TIMERS_SLOTS / 64)
 
-/* A timer is in the level of the highest digit (base 64) in which `due` differs from `now`, in
- * the slot of that digit of `due`. */
+/* A slot of level n is 256^n ms wide and begins at a multiple of that. A timer is in the slot of the
+ * lowest level on which fewer than 256 slots lie between `now` and `due`. */
 struct timers {
     uint64_t now;
     uint64_t count;
     struct list late; /* due when they were set: fire at the next run */
     struct list slot[TIMERS_LEVELS][TIMERS_SLOTS];
-    uint64_t occupied[TIMERS_LEVELS]; /* a bit for each slot with something in it */
+    uint64_t occupied[TIMERS_LEVELS][TIMERS_WORDS]; /* a bit for each slot with something in it */
 };
 
 void timers_init(struct timers *w, uint64_t now);

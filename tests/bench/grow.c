@@ -108,7 +108,8 @@ static void open_stage(unsigned count, const char *const *sets)
     memset(fars, 0, (count + 1) * sizeof *fars); /* so that it is not counted as the bridge's */
 }
 
-/* What comes in at once and is read in one turn of the loop; then the turn goes on. */
+/* What comes in at once and is read in one turn of the loop; then the turn goes on. They come a
+ * millisecond apart: what all did at one moment would be due at one moment too. */
 static void bunch(unsigned from, unsigned to, void (*one)(unsigned i))
 {
     while (from < to) {
@@ -117,13 +118,18 @@ static void bunch(unsigned from, unsigned to, void (*one)(unsigned i))
         for (; from < stop; from++)
             one(from);
         longest_since(start);
-        stage_turn(&stage);
+        stage_wait(&stage, 1);
     }
 }
 
 static void open_one(unsigned i)
 {
     far_open(&stage, &fars[i]);
+}
+
+static void pong_one(unsigned i)
+{
+    session_ponged(fars[i].session);
 }
 
 static void close_one(unsigned i)
@@ -180,16 +186,19 @@ static unsigned rounds_of(unsigned receivers, unsigned least)
 
 static void ping_all(unsigned n)
 {
-    stage_wait(&stage, 25000); /* the first comes somewhere in the first interval */
-    for (unsigned i = 0; i < n; i++)
-        session_ponged(fars[i].session);
-    session_ponged(speaker.session);
+    unsigned done = 0;
+
+    bunch(0, n, pong_one);
     begin();
-    stage_wait(&stage, 25000);
+    /* Each has a ping of its own every 25 s, and answers somewhere in that time. */
+    for (unsigned step = 1; step <= 1000; step++) {
+        unsigned to = (unsigned)((uint64_t)n * step / 1000);
+        stage_wait(&stage, 25);
+        for (; done < to; done++)
+            pong_one(done);
+        session_ponged(speaker.session);
+    }
     end("ping", n);
-    for (unsigned i = 0; i < n; i++)
-        session_ponged(fars[i].session);
-    session_ponged(speaker.session);
 }
 
 static void grow_sockets(unsigned n)
@@ -209,6 +218,7 @@ static void grow_sockets(unsigned n)
     deliver("deliver", text, rounds_of(n, 4), 1, n);
     deliver("burst", text, rounds_of(n, 8), 8, n);
     ping_all(n);
+    expect("closed for silence", session_worker_count(stage.worker), n + 1);
     begin();
     bunch(0, n, close_one);
     end("gone", n);

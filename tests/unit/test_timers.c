@@ -105,7 +105,8 @@ static void random_steps(uint64_t start, uint64_t span, size_t steps)
         stop(i);
     run_and_check();
     for (int level = 0; level < TIMERS_LEVELS; level++)
-        assert_int_equal(wheel.occupied[level], 0);
+        for (int i = 0; i < TIMERS_WORDS; i++)
+            assert_int_equal(wheel.occupied[level][i], 0);
 }
 
 static void agrees_with_a_plain_model(void **state)
@@ -189,7 +190,7 @@ static void never_is_far_away(void **state)
     begin(77);
     set(0, UINT64_MAX - 1);
     uint64_t wait = timers_wait(&wheel);
-    assert_true(wait > UINT64_C(1) << 35 && wait != UINT64_MAX);
+    assert_true(wait > UINT64_C(1) << 31 && wait != UINT64_MAX);
     now += wait;
     run_and_check();
     assert_int_equal(fired, 0);
