@@ -284,7 +284,7 @@ $(KAFKA)/ready: tests/kafka/pom.xml tests/kafka/broker
 	@touch $@
 
 # ---------------------------------------------------------------- bench
-.PHONY: bench bench-guard
+.PHONY: bench bench-guard bench-grow
 ROUNDS ?= $(if $(QUICK),1,3)
 SECONDS ?= $(if $(QUICK),3,5)
 BENCH_NODE := build/bench/node
@@ -300,6 +300,19 @@ bench-guard: ## instructions of fixed pieces of work against those recorded (REC
 	@$(MAKE) --no-print-directory -j$(JOBS) $(B)/bench/guard
 	@python3 tests/bench/guard.py $(B)/bench/guard --compiler '$(CC)' --flags '$(CFLAGS)' \
 	    $(if $(RECORD),--record)
+
+GROW_VENV := build/bench/grow-venv
+bench-grow: ## what a delivery and a byte cost as the work grows; draws docs/growth.svg (five minutes)
+	$(call packages,run build bench)
+	@$(MAKE) --no-print-directory -j$(JOBS) all $(B)/bench/grow $(GROW_VENV)/ready
+	@$(GROW_VENV)/bin/python tests/bench/grow.py --page
+
+$(GROW_VENV)/ready: tests/bench/grow-requirements.txt
+	@echo '  VENV  $(GROW_VENV)'
+	@rm -rf $(GROW_VENV)
+	@/usr/bin/python3 -m venv $(GROW_VENV) 2>/dev/null || python3 -m venv $(GROW_VENV)
+	@$(GROW_VENV)/bin/pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
 
 $(BENCH_NODE)/ready: tests/bench/package.json tests/bench/package-lock.json
 	@echo '  NPM   $(BENCH_NODE)'

@@ -355,11 +355,7 @@ static void take_pull(struct hub_bus *b, struct mail_leave *m)
 
 static void take_drained(struct hub_bus *b, struct mail_leave *m)
 {
-    struct map_walk walk = {0};
-    struct map_node *n;
-
-    while ((n = map_next(&b->feeds, &walk)))
-        feed_catch_up(CONTAINER_OF(n, struct feed, by_topic), m->worker);
+    feeds_catch_up(b, m->worker);
     mail_free(&m->item);
 }
 
@@ -518,6 +514,7 @@ struct hub_bus *bus_start(const struct hub_bus_spec *spec, char *err, size_t err
     map_init(&b->tokens);
     map_init(&b->tokens_of_feeds);
     map_init(&b->followers);
+    list_init(&b->late);
     list_init(&b->pulls);
     reads_init(&b->reads);
     list_init(&b->pieces);

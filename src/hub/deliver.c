@@ -93,6 +93,7 @@ static bool targets_post(struct feed *f, unsigned worker, size_t count)
 
 static void worker_falls_behind(struct feed *f, unsigned worker)
 {
+    if (list_empty(&f->late)) list_append(&f->bus->late, &f->late);
     if (f->position)
         f->workers[worker].behind = cursor_copy(f->position);
     else
@@ -305,6 +306,29 @@ void feed_catch_up(struct feed *f, unsigned worker)
         catch_up_from_ring(f, worker);
     else
         catch_up_read(f, worker);
+}
+
+static bool is_late(const struct feed *f)
+{
+    for (unsigned w = 0; w < f->bus->worker_count; w++)
+        if (f->workers[w].behind || f->workers[w].behind_blind) return true;
+    return false;
+}
+
+/* Only those that fell behind are looked at: there may be very many feeds, and a worker that is
+ * hardly fast enough drains again and again. */
+void feeds_catch_up(struct hub_bus *b, unsigned worker)
+{
+    struct list late, *n;
+
+    list_init(&late);
+    list_move(&late, &b->late);
+    while ((n = list_pop(&late))) {
+        struct feed *f = LIST_ITEM(n, struct feed, late);
+        list_append(&b->late, &f->late);
+        feed_catch_up(f, worker);
+        if (!is_late(f)) list_del(&f->late);
+    }
 }
 
 static void tell_lost(struct feed *f, unsigned worker, const struct wsbus_chunk *c)

@@ -28,6 +28,7 @@ static void feed_state(struct feed *f, enum feed_state state)
     ring_clear(&f->ring);
     cursor_free(f->position);
     f->position = NULL;
+    list_del(&f->late);
     for (unsigned w = 0; w < f->bus->worker_count; w++) {
         cursor_free(f->workers[w].behind);
         f->workers[w] = (struct feed_worker){0};
@@ -50,6 +51,7 @@ static struct feed *feed_new(struct hub_bus *b, const struct mail_ask *ask)
     f->caps = ask->caps;
     f->rule = ask->rule;
     list_init(&f->followers);
+    list_init(&f->late);
     list_init(&f->waiting);
     list_init(&f->parked);
     list_init(&f->reading);

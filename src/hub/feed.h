@@ -62,6 +62,7 @@ struct hub_bus {
     struct map tokens;          /* struct pending by token */
     struct map tokens_of_feeds; /* struct feed by the token of its upstream subscription */
     struct map followers;       /* by (worker, id) */
+    struct list late;           /* feeds that are behind on some worker, or were lately */
     struct list pulls;          /* followers whose next chunk has been asked for */
     struct pace pace;           /* of all that is done for the past */
     struct timer pause;         /* until the next of these */
@@ -102,6 +103,7 @@ struct feed {
     uint32_t users; /* followers in any state */
     struct list followers;
     struct list waiting;           /* followers, while STARTING or STOPPING */
+    struct list late;              /* of the bus */
     struct list parked;            /* replays that stand ahead of their front */
     struct list reading, pieces;   /* struct piece: under way, and kept; oldest first */
     uint32_t piece_count;          /* of those that are kept */
@@ -228,6 +230,8 @@ struct frame *feed_frame(struct feed *f, const struct feed_channel *c,
 /* The text of that frame, in bus.text. */
 void feed_text(struct feed *f, const struct feed_channel *c, const struct wsbus_message *m);
 void feed_catch_up(struct feed *f, unsigned worker);
+/* The worker has room again: all feeds that are behind on it. */
+void feeds_catch_up(struct hub_bus *b, unsigned worker);
 void feed_on_catch_up(struct feed *f, const struct pending *p, const struct wsbus_answer *a,
                       const struct wsbus_chunk *c);
 /* Where the feed stands for followers on this worker. NULL without a log. */

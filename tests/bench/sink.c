@@ -210,7 +210,10 @@ static size_t take(struct conn *c)
     if (!c->open) {
         const char *end = memmem(c->in, c->len, "\r\n\r\n", 4);
         if (!end) return 0;
-        if (memcmp(c->in, "HTTP/1.1 101", 12) != 0) die("no upgrade");
+        if (memcmp(c->in, "HTTP/1.1 101", 12) != 0) {
+            fprintf(stderr, "sink: no upgrade: %.*s\n", (int)c->len, c->in);
+            exit(1);
+        }
         c->open = true;
         at = (size_t)(end - c->in) + 4;
     }
