@@ -14,6 +14,7 @@ struct crew_core {
     pthread_cond_t work; /* something waits, or the crew was stopped */
     struct list waiting, finished;
     unsigned refs, threads, idle, most;
+    unsigned count; /* of `waiting` */
     bool stopped;
     int wake; /* eventfd: something has finished */
 };
@@ -63,6 +64,7 @@ static void *run_pool(void *arg)
             k->idle--;
             continue;
         }
+        k->count--;
         pthread_mutex_unlock(&k->lock);
         struct crew_job *j = LIST_ITEM(n, struct crew_job, node);
         j->work(j);
@@ -152,7 +154,9 @@ void kafka_crew_run(struct kafka_crew *c, struct crew_job *j)
     j->core = k;
     pthread_mutex_lock(&k->lock);
     list_append(&k->waiting, &j->node);
-    bool more = k->idle == 0 && k->threads < k->most;
+    k->count++;
+    /* Those that are idle may have been woken for jobs given just before. */
+    bool more = k->count > k->idle && k->threads < k->most;
     if (more) k->threads++;
     pthread_cond_signal(&k->work);
     pthread_mutex_unlock(&k->lock);
@@ -186,6 +190,7 @@ void kafka_crew_stop(struct kafka_crew *c)
     k->stopped = true;
     list_move(&jobs, &k->finished);
     list_move(&jobs, &k->waiting);
+    k->count = 0;
     pthread_cond_broadcast(&k->work);
     pthread_mutex_unlock(&k->lock);
     for (struct list *n = list_pop(&jobs); n; n = list_pop(&jobs)) {
