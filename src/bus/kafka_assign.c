@@ -49,6 +49,8 @@ static void give(struct kafka_hold *hold, bool add, const rd_kafka_topic_partiti
     kafka_hold_settle(hold);
     rd_kafka_error_t *error =
         add ? rd_kafka_incremental_assign(rk, list) : rd_kafka_incremental_unassign(rk, list);
+    /* The stop of a partition makes what was fetched of it void. */
+    if (!add) kafka_hold_settle(hold);
     if (!error) return;
     for (int i = 0; i < count; i++, first = first->next) {
         struct change *c = LIST_ITEM(first, struct change, node);
@@ -162,7 +164,10 @@ static void tell(struct kafka_assign *a, const struct batch *b)
 {
     for (const struct list *n = b->changes.next; n != &b->changes && !a->stopped; n = n->next) {
         const struct change *c = CONTAINER_OF(n, const struct change, node);
-        if (c->add && c->words[0]) a->ops->failed(a->owner, span_str(c->topic), c->words);
+        if (!c->add)
+            a->ops->removed(a->owner, span_str(c->topic));
+        else if (c->words[0])
+            a->ops->failed(a->owner, span_str(c->topic), c->words);
     }
     for (int i = 0; b->seen && i < b->seen->topic_cnt && !a->stopped; i++) {
         const struct rd_kafka_metadata_topic *t = &b->seen->topics[i];

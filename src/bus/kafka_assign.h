@@ -17,6 +17,9 @@ struct kafka_assign;
 struct kafka_assign_ops {
     /* These partitions could not be added; the topic's name may be of one that is followed no more. */
     void (*failed)(void *owner, struct span topic, const char *words);
+    /* A partition was taken away: of what was fetched of it before, nothing comes any more. Once for
+     * each kafka_assign_remove(). */
+    void (*removed)(void *owner, struct span topic);
     /* A look found this of a topic; count 0 with an error. */
     void (*seen)(void *owner, struct span topic, rd_kafka_resp_err_t err, int32_t count);
 };

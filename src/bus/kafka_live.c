@@ -26,9 +26,11 @@ struct kafka_live {
 };
 
 enum topic_state {
-    TOPIC_ASKED, /* for its ends, where it will begin; no feed is confirmed */
-    TOPIC_ON,    /* assigned; all feeds are confirmed */
-    TOPIC_OVER,  /* freed as soon as nothing holds it */
+    TOPIC_ASKED,   /* for its ends, where it will begin; no feed is confirmed */
+    TOPIC_ON,      /* assigned; all feeds are confirmed */
+    TOPIC_PARTING, /* it was on, and is being taken away; feeds that come wait to begin anew: what was
+                    * fetched for the ones before must not be taken for theirs */
+    TOPIC_OVER,    /* freed as soon as nothing holds it */
 };
 
 struct live_partition {
@@ -42,7 +44,8 @@ struct live_topic {
     struct kafka_live *live;
     enum topic_state state;
     unsigned holds;
-    unsigned doubts; /* bad answers in a row */
+    unsigned doubts;  /* bad answers in a row */
+    unsigned removed; /* partitions that are being taken away */
     struct span name;
     struct list feeds;
     size_t feed_count;
@@ -83,6 +86,7 @@ static void unfollow(struct live_topic *t, int32_t partition)
 {
     kafka_assign_remove(t->live->assign, t->name, partition);
     t->live->partitions--;
+    t->removed++;
 }
 
 static void follow(struct live_topic *t, int32_t partition)
@@ -91,22 +95,34 @@ static void follow(struct live_topic *t, int32_t partition)
     t->live->partitions++;
 }
 
+static void topic_ask(struct live_topic *t);
+
 /* The only place where a topic changes its state. */
 static void topic_state(struct live_topic *t, enum topic_state state)
 {
     struct kafka_live *l = t->live;
     if (t->state == TOPIC_OVER) return;
-    if (state == TOPIC_ON)
+    t->state = state;
+    if (state == TOPIC_ON) {
         for (int32_t i = 0; i < t->count; i++)
             follow(t, i);
-    if (state == TOPIC_OVER) {
-        for (int32_t i = 0; t->state == TOPIC_ON && i < t->count; i++)
-            unfollow(t, i);
-        kafka_meta_cancel(&t->call);
-        list_del(&t->later);
-        map_remove(&l->topics, &t->node);
+        return;
     }
-    t->state = state;
+    kafka_meta_cancel(&t->call);
+    list_del(&t->later);
+    t->doubts = 0;
+    if (state == TOPIC_PARTING)
+        for (int32_t i = 0; i < t->count; i++)
+            unfollow(t, i);
+    if (state == TOPIC_ASKED) topic_ask(t);
+    if (state == TOPIC_OVER) map_remove(&l->topics, &t->node);
+}
+
+/* Nobody follows it any more. */
+static void topic_leave(struct live_topic *t)
+{
+    if (t->state == TOPIC_ASKED) topic_state(t, TOPIC_OVER);
+    if (t->state == TOPIC_ON) topic_state(t, TOPIC_PARTING);
 }
 
 static void feed_free(struct live_feed *f)
@@ -117,7 +133,7 @@ static void feed_free(struct live_feed *f)
     free(f);
 }
 
-/* Ends all feeds with the words of Kafka, or ours; the topic is over. */
+/* Ends all feeds with the words of Kafka, or ours. */
 static void topic_end(struct live_topic *t, const struct wsbus_answer *a)
 {
     const struct wsbus_host *host = t->live->host;
@@ -126,7 +142,7 @@ static void topic_end(struct live_topic *t, const struct wsbus_answer *a)
     list_init(&feeds);
     list_move(&feeds, &t->feeds);
     t->holds++;
-    topic_state(t, TOPIC_OVER);
+    topic_leave(t);
     while (!list_empty(&feeds)) {
         struct live_feed *f = LIST_ITEM(feeds.next, struct live_feed, of_topic);
         uint64_t token = f->token;
@@ -237,6 +253,7 @@ static void topic_begin(struct live_topic *t, const struct kafka_topic *found)
     struct hearing h;
     uint64_t feed;
     t->count = found->count;
+    free(t->parts);
     t->parts = mem_zero((size_t)t->count * sizeof(*t->parts));
     for (int32_t i = 0; i < t->count; i++)
         t->parts[i].next = found->extent[i].end;
@@ -398,7 +415,17 @@ static void on_failed(void *owner, struct span name, const char *words)
     if (t && t->state == TOPIC_ON) topic_end(t, &a);
 }
 
-static const struct kafka_assign_ops assign_ops = {.failed = on_failed, .seen = on_seen};
+static void on_removed(void *owner, struct span name)
+{
+    struct live_topic *t = find_topic(owner, name);
+    if (!t || --t->removed > 0 || t->state != TOPIC_PARTING) return;
+    t->holds++;
+    topic_state(t, t->feed_count > 0 ? TOPIC_ASKED : TOPIC_OVER);
+    topic_release(t);
+}
+
+static const struct kafka_assign_ops assign_ops = {
+    .failed = on_failed, .removed = on_removed, .seen = on_seen};
 
 /* ---- operations ---------------------------------------------------------------------------- */
 
@@ -448,7 +475,7 @@ void kafka_live_unsubscribe(struct kafka_live *l, uint64_t feed)
         struct live_topic *t = f->topic;
         t->holds++;
         feed_free(f);
-        if (t->feed_count == 0) topic_state(t, TOPIC_OVER);
+        if (t->feed_count == 0) topic_leave(t);
         topic_release(t);
     }
     l->host->unsubscribed(l->host, feed);
@@ -496,7 +523,7 @@ void kafka_live_stop(struct kafka_live *l)
     l->host->timer_stop(l->refresh);
     while ((n = map_next(&l->feeds, &walk))) {
         struct live_feed *f = CONTAINER_OF(n, struct live_feed, node);
-        uint64_t token = f->topic->state == TOPIC_ASKED ? f->token : 0;
+        uint64_t token = f->topic->state != TOPIC_ON ? f->token : 0;
         feed_free(f);
         if (token) l->host->subscribed(l->host, token, &a, NULL);
     }

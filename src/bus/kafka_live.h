@@ -3,7 +3,9 @@
  * SUBSCRIBE. The ends of all partitions are asked for, the feed is confirmed with them, and the
  * partitions are assigned to the consumer at exactly these offsets. A topic that is followed already
  * costs nothing: the new feed begins where the others stand. While the bus is down a subscription
- * waits; an unknown topic or a missing right is answered with Kafka's words.
+ * waits; an unknown topic or a missing right is answered with Kafka's words. One to a topic that was
+ * followed a moment ago waits until its partitions have been taken away, because what was fetched of
+ * them belongs to another place.
  *
  * FOLLOWING. librdkafka goes on at the next offset after whatever happened to the connection. What it
  * delivers that is not after the last one is dropped. If the next offset is no longer there: it was

@@ -7,6 +7,7 @@ void delivers_in_order_after_the_confirmation(void **state);
 void nothing_comes_after_unsubscribed(void **state);
 void feeds_may_be_ended_before_they_are_confirmed(void **state);
 void many_topics_do_not_mix(void **state);
+void what_is_followed_again_misses_nothing(void **state);
 void payloads_stay_as_they_are(void **state);
 void keys_stay_as_they_are(void **state);
 void headers_stay_as_they_are(void **state);

@@ -98,6 +98,64 @@ void many_topics_do_not_mix(void **state)
     harness_stop(h);
 }
 
+/* ---- again -------------------------------------------------------------------------------- */
+
+#define AGAIN 20 /* times that it is let go of and followed anew */
+#define EACH 10  /* messages at a time meanwhile */
+
+/* From its cursor on, as far as it came: `pos` of message 0, 1, … Returns the first one. */
+static unsigned assert_unbroken(struct harness *h, uint64_t feed, const struct wsbus_pos *pos,
+                                unsigned count)
+{
+    const struct event *e = harness_wait(h, EVENT_SUBSCRIBED, feed);
+    unsigned first = 0;
+    while (first < count && pos_compare(&pos[first], &e->cursor->pos[0]) <= 0)
+        first++;
+    for (size_t i = 0; i < harness_count(h, EVENT_MESSAGE, feed); i++)
+        assert_int_equal(contract_number_of(harness_message(h, feed, i)), first + i);
+    return first;
+}
+
+/* Publishes without waiting for anything, as long as nothing has become of the feed, and some more. */
+static unsigned publish_until_confirmed(struct harness *h, const struct wsbus_topic *topic,
+                                        uint64_t feed, uint64_t *ret_tokens, unsigned first)
+{
+    unsigned n = first, more = EACH;
+    while (more > 0 && n < first + EACH * 100) {
+        if (harness_count(h, EVENT_SUBSCRIBED, feed) > 0) more--;
+        ret_tokens[n] = contract_number(h, topic, n, NULL);
+        if (++n % EACH == 0) contract_published(h, ret_tokens[n - 1]);
+    }
+    return n;
+}
+
+/* What is followed anew at once is the same topic of the bus: nothing that was fetched for the feed
+ * before may be taken for the new one's. */
+void what_is_followed_again_misses_nothing(void **state)
+{
+    (void)state;
+    contract_need(WSBUS_CAP_LOG);
+    static uint64_t feeds[AGAIN + 1], tokens[(AGAIN + 1) * EACH * 100];
+    static struct wsbus_pos pos[(AGAIN + 1) * EACH * 100];
+    struct harness *h = contract_begin();
+    struct wsbus_topic topic = contract_topic();
+    unsigned count = 0, first;
+    for (unsigned i = 0; i <= AGAIN; i++) {
+        if (i > 0) harness_unsubscribe(h, feeds[i - 1]);
+        feeds[i] = harness_subscribe(h, &topic);
+        count = publish_until_confirmed(h, &topic, feeds[i], tokens, count);
+        harness_wait(h, EVENT_SUBSCRIBED, feeds[i]);
+    }
+    for (unsigned i = 0; i < count; i++)
+        pos[i] = contract_published(h, tokens[i]);
+    if (getenv("DBG")) print_message("%u messages\n", count);
+    first = assert_unbroken(h, feeds[AGAIN], pos, count);
+    harness_wait_messages(h, feeds[AGAIN], count - first);
+    for (unsigned i = 0; i <= AGAIN; i++)
+        assert_unbroken(h, feeds[i], pos, count);
+    harness_stop(h);
+}
+
 /* ---- payloads ----------------------------------------------------------------------------- */
 
 static void assert_part(const char *got, uint32_t got_len, const char *sent, uint32_t sent_len)

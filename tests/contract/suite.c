@@ -60,6 +60,7 @@ int contract_run(const struct contract_fixture *f)
         cmocka_unit_test(nothing_comes_after_unsubscribed),
         cmocka_unit_test(feeds_may_be_ended_before_they_are_confirmed),
         cmocka_unit_test(many_topics_do_not_mix),
+        cmocka_unit_test(what_is_followed_again_misses_nothing),
         cmocka_unit_test(payloads_stay_as_they_are),
         cmocka_unit_test(keys_stay_as_they_are),
         cmocka_unit_test(headers_stay_as_they_are),
