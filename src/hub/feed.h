@@ -145,9 +145,10 @@ enum follower_state {
 
 struct follower {
     struct map_node by_id;
-    struct list link;    /* feed.waiting or feed.parked */
-    struct list of_feed; /* feed.followers */
-    struct list pull;    /* bus.pulls, or piece.waiting */
+    struct list link;     /* feed.waiting or feed.parked */
+    struct list of_feed;  /* feed.followers */
+    struct list pull;     /* bus.pulls, or piece.waiting */
+    struct piece *awaits; /* it is on that piece's list */
     struct hub_bus *bus;
     struct feed *feed;
     struct feed_channel *channel;
@@ -268,6 +269,8 @@ void replay_on_chunk(struct pending *p, const struct wsbus_answer *a, const stru
 /* It is its turn to be read. False: nothing was asked, because what it is to bring has come in another
  * piece meanwhile, or nobody is there any more; all who wait for it pull again. */
 bool replay_read(struct pending *p);
+/* Somebody who wanted it has left: if it has not been asked for and nobody else wants it, it goes. */
+void replay_unwanted(struct piece *piece);
 void replay_gap(struct follower *s, const char *reason, const struct wsbus_cursor *after,
                 const struct wsbus_cursor *until);
 

@@ -87,6 +87,7 @@ void follower_new(struct hub_bus *b, struct mail_ask *ask)
 void follower_free(struct follower *s)
 {
     struct feed *f = s->feed;
+    struct piece *piece = s->pending ? s->pending->piece : s->awaits;
 
     if (s->state == FOLLOWER_LIVE) channel_leave(s->channel, s->worker);
     follower_state(s, FOLLOWER_WAITING);
@@ -98,6 +99,7 @@ void follower_free(struct follower *s)
     list_del(&s->link);
     list_del(&s->of_feed);
     list_del(&s->pull);
+    if (piece) replay_unwanted(piece);
     map_remove(&s->bus->followers, &s->by_id);
     counter_sub(&s->bus->counters, COUNTER_FOLLOWERS, 1);
     channel_release(s->channel);

@@ -21,6 +21,8 @@ static void history_free(struct history *h)
 {
     timer_stop(bus_timers(h->bus), &h->deadline);
     if (h->pending) h->pending->history = NULL;
+    if (h->pending && reads_waits(h->pending))
+        pending_free(h->bus, pending_take(h->bus, h->pending->token));
     cursor_free(h->start);
     mail_free(&h->ask->item);
     free(h);

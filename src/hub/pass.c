@@ -92,6 +92,21 @@ static bool may_reach(const struct piece *p, const struct follower *s)
     return true;
 }
 
+static void await(struct follower *s, struct piece *p)
+{
+    s->awaits = p;
+    list_append(&p->waiting, &s->pull);
+}
+
+struct follower *piece_release(struct piece *p)
+{
+    struct list *n = list_pop(&p->waiting);
+    struct follower *s = n ? LIST_ITEM(n, struct follower, pull) : NULL;
+
+    if (s) s->awaits = NULL;
+    return s;
+}
+
 /* Who has waited in vain reads by itself, until it finds another's piece again. */
 bool pass_wait(struct follower *s)
 {
@@ -105,14 +120,14 @@ bool pass_wait(struct follower *s)
         looked++;
         if (!has_key(p, s)) continue;
         if (is_same(p->from, s->at)) {
-            list_append(&p->waiting, &s->pull);
+            await(s, p);
             return true;
         }
         if (!found && !s->waited && may_reach(p, s)) found = p;
     }
     if (!found) return false;
     s->waited = true;
-    list_append(&found->waiting, &s->pull);
+    await(s, found);
     return true;
 }
 
@@ -137,7 +152,7 @@ struct piece *piece_new(struct follower *s)
 void piece_free(struct piece *p)
 {
     if (!p) return;
-    while (list_pop(&p->waiting)) {
+    while (piece_release(p)) {
     }
     if (!list_empty(&p->of_bus)) {
         p->feed->bus->piece_bytes -= p->bytes;

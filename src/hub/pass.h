@@ -26,11 +26,12 @@
 #define PIECES_MAX 64u /* of one topic */
 
 struct piece {
-    struct list of_feed; /* feed.reading or feed.pieces, oldest first */
-    struct list of_bus;  /* bus.pieces, oldest first; on none while it is read */
-    struct feed *feed;   /* NULL: it was stopped while the piece was read */
-    struct list waiting; /* followers, until it has been read */
-    struct span key;     /* p NULL: the whole topic */
+    struct list of_feed;  /* feed.reading or feed.pieces, oldest first */
+    struct list of_bus;   /* bus.pieces, oldest first; on none while it is read */
+    struct feed *feed;    /* NULL: it was stopped while the piece was read */
+    struct pending *read; /* of this piece; NULL: it has been read */
+    struct list waiting;  /* followers, until it has been read */
+    struct span key;      /* p NULL: the whole topic */
     struct wsbus_cursor *from, *at;
     enum wsbus_lost lost;            /* then it serves only those that stand exactly at `from` */
     struct wsbus_cursor *lost_until; /* with `lost` */
@@ -47,6 +48,8 @@ struct piece {
 struct piece *pass_find(struct follower *s);
 /* Lets it wait for a piece that is being read and probably brings it further. */
 bool pass_wait(struct follower *s);
+/* Takes one off those who wait, or NULL. */
+struct follower *piece_release(struct piece *p);
 /* One that is to be read for this replay: with its key, or without (key.p NULL). */
 struct piece *piece_new(struct follower *s);
 /* What was read. */

@@ -207,17 +207,28 @@ static void replay_want(struct follower *s)
     struct pending *p = pending_new(s->bus, PENDING_FOLLOWER);
 
     p->piece = piece_new(s);
+    p->piece->read = p;
     p->follower = s;
     s->pending = p;
     reads_ask(s->bus, p);
 }
 
 /* Those who waited for it pull again, and find it or go on by themselves. */
-static void wake(struct hub_bus *b, struct piece *p)
+static void wake(struct piece *p)
 {
-    if (list_empty(&p->waiting)) return;
-    list_move(&b->pulls, &p->waiting);
-    bus_turn(b);
+    struct follower *s;
+
+    while ((s = piece_release(p)))
+        pull_again(s);
+}
+
+void replay_unwanted(struct piece *piece)
+{
+    struct pending *p = piece->read;
+    struct feed *f = piece->feed;
+
+    if (!f || !p || !reads_waits(p) || p->follower || !list_empty(&piece->waiting)) return;
+    pending_free(f->bus, pending_take(f->bus, p->token));
 }
 
 bool replay_read(struct pending *p)
@@ -235,7 +246,7 @@ bool replay_read(struct pending *p)
 
     if (!f) return false;
     if (s ? pass_find(s) != NULL : list_empty(&piece->waiting)) {
-        wake(f->bus, piece);
+        wake(piece);
         if (s) pull_again(s);
         return false;
     }
@@ -259,14 +270,11 @@ static void fail(struct follower *s, const struct wsbus_answer *a)
 static void fail_all(struct piece *p, struct follower *s, const struct wsbus_answer *a)
 {
     struct feed *f = p->feed;
-    struct list waiting, *n;
 
-    list_init(&waiting);
-    list_move(&waiting, &p->waiting);
     f->users++; /* held while we walk */
     if (s) fail(s, a);
-    while ((n = list_pop(&waiting)))
-        fail(LIST_ITEM(n, struct follower, pull), a);
+    while ((s = piece_release(p)))
+        fail(s, a);
     feed_release(f);
 }
 
@@ -284,10 +292,11 @@ void replay_on_chunk(struct pending *p, const struct wsbus_answer *a, const stru
     }
     piece_fill(piece, c, p->until);
     shared = f->replays > (s ? 1 : 0);
-    wake(f->bus, piece);
+    wake(piece);
     if (s) replay_from(s, piece);
     if (!shared) return;
     p->piece = NULL;
+    piece->read = NULL;
     piece_keep(piece);
 }
 

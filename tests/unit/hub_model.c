@@ -209,6 +209,10 @@ static void on_item(unsigned worker, struct inbox_item *item)
         s->state = SUB_GONE;
         break;
     }
+    case MAIL_HISTORY_DONE:
+        model_pages.count++;
+        model_pages.error = CONTAINER_OF(item, struct mail_done, item)->error;
+        break;
     default: break;
     }
 }
@@ -272,6 +276,18 @@ struct sub *model_subscribe(unsigned worker, int key, enum from_kind from, int64
         assert_int_equal(cursor_parse(span_str(cursor), &fake_backend, &ask->cursor, &why), 0);
     model_post(&ask->item);
     return s;
+}
+
+void model_history(unsigned worker)
+{
+    struct mail_ask *ask = mail_ask_new(MAIL_HISTORY, SPAN("all"), SPAN("topic"), span_of(NULL, 0));
+    ask->worker = worker;
+    ask->id = ++next_id;
+    ask->rule = &model_whole_rule;
+    ask->caps = WSBUS_CAP_LOG;
+    ask->from = FROM_EARLIEST;
+    ask->limit = 10;
+    model_post(&ask->item);
 }
 
 void model_behind(const struct sub *s)
@@ -346,6 +362,7 @@ bool model_subscribed_twice(void)
 /* ---- fixture --------------------------------------------------------------------------------------- */
 
 size_t model_inbox_cap;
+struct model_pages model_pages;
 
 int model_setup(void **state)
 {
@@ -355,6 +372,7 @@ int model_setup(void **state)
     fake_reset();
     memset(model_subs, 0, sizeof model_subs);
     model_sub_count = 0;
+    model_pages = (struct model_pages){.count = 0};
     if (!model_inbox_cap) model_inbox_cap = 1 << 20;
     for (unsigned w = 0; w < WORKERS; w++) {
         model_sides[w].pending = NULL;

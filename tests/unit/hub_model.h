@@ -50,6 +50,10 @@ extern size_t model_inbox_cap;          /* of the workers; 0: large */
 extern uint64_t model_lo_of[POSITIONS]; /* position of each message of the fake log */
 extern struct sub *model_watched;       /* whom the model_has_… conditions look at */
 extern unsigned model_wanted_count;
+extern struct model_pages { /* answers to model_history() */
+    unsigned count;
+    enum error_code error; /* of the last one */
+} model_pages;
 
 void model_positions(void);
 int model_setup(void **state);
@@ -63,6 +67,7 @@ struct sub *model_subscribe(unsigned worker, int key, enum from_kind from, int64
 void model_behind(const struct sub *s);
 void model_unsubscribe(struct sub *s);
 void model_pull(struct sub *s);
+void model_history(unsigned worker); /* of the whole topic, from the beginning */
 /* Deals with at most `max` items of a worker; returns how many there were. */
 unsigned model_take(unsigned worker, unsigned max);
 bool model_wait(struct side *s, unsigned ms); /* false: nothing came */

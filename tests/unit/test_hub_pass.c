@@ -380,6 +380,39 @@ static void so_many_replays_are_under_way(void **state)
     model_await_messages(again, PAST);
 }
 
+static bool has_page(void)
+{
+    return model_pages.count > 0;
+}
+
+/* One read is under way and does not end; others come, wait behind it, and leave. */
+static void who_has_left_is_not_waited_for(void **state)
+{
+    (void)state;
+    size_t number = PAST + 40;
+    model_config.replay.readers = 1;
+    model_config.replay.at_once = 5;
+    fill(PAST);
+    fake_publish(40);
+    atomic_store(&fake.late, true);
+    for (int i = 0; i < 7; i++) {
+        struct sub *s = resume(0, i, number); /* from the ring, which moves on */
+        confirmed();
+        fake_publish(60);
+        number += 60;
+        model_pull(s);
+        await_lates(1);
+        if (i == 0) continue;
+        model_unsubscribe(s);
+        model_await(s, SUB_GONE);
+    }
+    model_history(0);
+    barrier();
+    fake_release();
+    model_work_until(has_page);
+    assert_int_equal(model_pages.error, ERR_NONE);
+}
+
 int main(void)
 {
     model_positions();
@@ -400,6 +433,7 @@ int main(void)
         CASE(a_piece_from_before_a_hole_is_forgotten),
         CASE(so_many_reads_are_open_at_a_time),
         CASE(so_many_replays_are_under_way),
+        CASE(who_has_left_is_not_waited_for),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
