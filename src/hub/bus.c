@@ -138,6 +138,15 @@ void chunk_advance(struct wsbus_cursor **at, const struct wsbus_chunk *c,
         cursor_advance(at, &until->pos[i]);
 }
 
+struct wsbus_cursor *lost_end(const struct wsbus_cursor *after, const struct wsbus_cursor *until)
+{
+    struct wsbus_cursor *end = cursor_copy(after);
+
+    for (uint32_t i = 0; i < until->count; i++)
+        cursor_put(&end, &until->pos[i]);
+    return end;
+}
+
 const char *lost_reason(enum wsbus_lost lost)
 {
     if (lost == WSBUS_LOST_EXPIRED) return "expired";

@@ -333,7 +333,10 @@ void feeds_catch_up(struct hub_bus *b, unsigned worker)
 
 static void tell_lost(struct feed *f, unsigned worker, const struct wsbus_chunk *c)
 {
-    tell_expired(f, worker, f->workers[worker].behind, c->lost_until);
+    struct wsbus_cursor *end = lost_end(f->workers[worker].behind, c->lost_until);
+
+    tell_expired(f, worker, f->workers[worker].behind, end);
+    cursor_free(end);
     for (uint32_t i = 0; i < c->lost_until->count; i++) /* told: not to be told again */
         cursor_advance(&f->workers[worker].behind, &c->lost_until->pos[i]);
 }

@@ -207,6 +207,9 @@ void bus_read(struct hub_bus *b, uint64_t token, struct wsbus_read r);
 void bus_turn(struct hub_bus *b);  /* somebody is on `pulls`: has its turn soon */
 void bus_pause(struct hub_bus *b); /* replays and reads wait for credit: they are looked at again */
 const char *lost_reason(enum wsbus_lost lost);
+/* Where a loss behind `after` ends, in every partition: who asks for what lies between must not get more
+ * of those that lost nothing. To be freed. */
+struct wsbus_cursor *lost_end(const struct wsbus_cursor *after, const struct wsbus_cursor *until);
 /* So many `gap` frames go to clients. */
 void bus_count_gaps(struct hub_bus *b, const char *reason, uint64_t n);
 

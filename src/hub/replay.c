@@ -172,7 +172,9 @@ static size_t give(struct follower *s, struct piece *p)
 
     if (p->lost) {
         const char *reason = lost_reason(p->lost);
-        replay_gap(s, reason ? reason : "expired", s->at, p->lost_until);
+        struct wsbus_cursor *end = lost_end(s->at, p->lost_until);
+        replay_gap(s, reason ? reason : "expired", s->at, end);
+        cursor_free(end);
         bytes = 1;
     }
     run = piece_give(p, s);

@@ -196,33 +196,31 @@ static bool wanted(const struct wsbus_read *r, const struct wsbus_message *m)
     return !until || pos_compare(&m->pos, until) <= 0;
 }
 
-/* What was trimmed of the past that is asked for. */
-static void tell_lost(const struct wsbus_read *r, struct wsbus_chunk *c, struct wsbus_cursor **at)
+/* What was trimmed of the past that is asked for, in those partitions that lost something. */
+static void tell_lost(const struct wsbus_read *r, struct wsbus_chunk *c, struct wsbus_cursor **at,
+                      struct wsbus_cursor **lost)
 {
     for (size_t i = 0; i < first_kept; i++) {
         if (!wanted(r, entries[i])) continue;
         c->lost = WSBUS_LOST_EXPIRED;
         cursor_put(at, &entries[i]->pos);
+        cursor_put(lost, &entries[i]->pos);
     }
-    c->lost_until = c->lost ? *at : NULL;
+    c->lost_until = c->lost ? *lost : NULL;
 }
 
 static void answer_read(uint64_t token, const struct wsbus_read *r)
 {
     struct wsbus_message *list[64];
     struct wsbus_chunk c = {.messages = list, .end = true};
-    struct wsbus_cursor *at = cursor_copy(r->from), *lost = cursor_copy(r->from);
+    struct wsbus_cursor *at = cursor_copy(r->from), *lost = cursor_new(0);
     if (atomic_load(&fake.down)) {
         host->chunk(host, token, &unavailable, NULL);
         cursor_free(at);
         cursor_free(lost);
         return;
     }
-    tell_lost(r, &c, &lost);
-    if (c.lost) {
-        cursor_free(at);
-        at = cursor_copy(lost);
-    }
+    tell_lost(r, &c, &at, &lost);
     for (size_t i = first_kept; i < entry_count; i++) {
         if (!wanted(r, entries[i])) continue;
         if (c.count == 64) {

@@ -319,6 +319,23 @@ static void everybody_hears_of_a_loss(void **state)
     }
 }
 
+/* Who asks for what a gap tells of, from its one cursor to the other, gets nothing else. */
+static void a_gap_names_partitions_that_lost_nothing(void **state)
+{
+    char cursor[100];
+    (void)state;
+    fill(PAST);
+    snprintf(cursor, sizeof cursor, "[\"0/0\",\"1/0\",\"2/%d\"]", (int)model_lo_of[401]);
+    struct sub *s = model_subscribe(0, -1, FROM_AFTER, 0, cursor);
+    confirmed();
+    fake_trim(300);
+    model_await(s, SUB_LIVE);
+    assert_int_equal(s->gaps, 1);
+    assert_non_null(strstr(s->last_gap, "\"until\":[\"0/"));
+    assert_non_null(strstr(s->last_gap, strrchr(cursor, ',')));
+    assert_int_equal(s->messages, PAST - 300 - 34);
+}
+
 static void a_piece_from_before_a_hole_is_forgotten(void **state)
 {
     (void)state;
@@ -430,6 +447,7 @@ int main(void)
         CASE(the_feed_ends_under_all_of_them),
         CASE(all_outlive_an_outage),
         CASE(everybody_hears_of_a_loss),
+        CASE(a_gap_names_partitions_that_lost_nothing),
         CASE(a_piece_from_before_a_hole_is_forgotten),
         CASE(so_many_reads_are_open_at_a_time),
         CASE(so_many_replays_are_under_way),
