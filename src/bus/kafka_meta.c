@@ -49,7 +49,7 @@ struct look {
     struct list node;
     struct kafka_meta *meta;
     struct list calls;
-    bool probe;
+    bool probe, begun;
     /* The question. */
     struct kafka_hold *hold;
     char *topic;
@@ -318,6 +318,7 @@ static struct look *look_new(struct kafka_meta *m, struct span topic, enum kafka
 static void look_start(struct look *l)
 {
     struct kafka_meta *m = l->meta;
+    l->begun = true;
     l->hold = kafka_handle_hold(m->handle);
     list_append(&m->running, &l->node);
     kafka_crew_run(m->crew, &l->job);
@@ -326,13 +327,8 @@ static void look_start(struct look *l)
 static void start_waiting(struct kafka_meta *m)
 {
     while (m->running_count < RUNNING_MAX && !list_empty(&m->waiting)) {
-        struct look *l = LIST_ITEM(list_pop(&m->waiting), struct look, node);
-        if (list_empty(&l->calls)) { /* all were cancelled */
-            look_free(l);
-            continue;
-        }
         m->running_count++;
-        look_start(l);
+        look_start(LIST_ITEM(list_pop(&m->waiting), struct look, node));
     }
 }
 
@@ -372,6 +368,7 @@ void kafka_meta_ask(struct kafka_meta *m, struct meta_call *c, struct span topic
         list_append(&m->waiting, &l->node);
     }
     c->meta = m;
+    c->look = l;
     c->open = true;
     m->open++;
     list_append(&l->calls, &c->node);
@@ -381,10 +378,14 @@ void kafka_meta_ask(struct kafka_meta *m, struct meta_call *c, struct span topic
 
 void kafka_meta_cancel(struct meta_call *c)
 {
+    struct look *l = c->look;
     if (!c->open) return;
     c->open = false;
     c->meta->open--;
     list_del(&c->node);
+    if (l->begun || !list_empty(&l->calls)) return;
+    list_del(&l->node);
+    look_free(l);
 }
 
 size_t kafka_meta_open(const struct kafka_meta *m)

@@ -21,6 +21,7 @@
 #include "bus/kafka_crew.h"
 
 struct kafka_meta;
+struct look;
 
 enum kafka_want {
     KAFKA_WANT_PARTITIONS, /* how many there are */
@@ -48,6 +49,7 @@ struct kafka_topic {
 struct meta_call {
     struct list node;        /* the module's */
     struct kafka_meta *meta; /* the module's */
+    struct look *look;       /* the module's */
     bool open;               /* asked and not answered */
     void (*done)(struct meta_call *c, const struct kafka_topic *topic);
 };
