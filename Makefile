@@ -285,14 +285,18 @@ $(KAFKA)/ready: tests/kafka/pom.xml tests/kafka/broker
 
 # ---------------------------------------------------------------- bench
 .PHONY: bench bench-guard bench-grow
-ROUNDS ?= $(if $(QUICK),1,3)
-SECONDS ?= $(if $(QUICK),3,5)
 BENCH_NODE := build/bench/node
+ONLY ?=
+SERVERS ?=
+ROUNDS ?= $(if $(QUICK),1,3)
+SECONDS ?= $(if $(QUICK),1,2)
+BENCH_ARGS = --fresh --rounds $(ROUNDS) --seconds $(SECONDS) $(if $(FULL),--full) \
+    --only "$(ONLY)" --servers "$(SERVERS)"
 
-bench: ## fan-out beside a floor, nchan and a hand-made bridge (QUICK=1, ROUNDS=3, SECONDS=5)
-	$(call packages,run build bench)
-	@$(MAKE) --no-print-directory -j$(JOBS) all $(BENCH_NODE)/ready
-	@python3 tests/bench/fanout.py --rounds $(ROUNDS) --seconds $(SECONDS)
+bench: ## fan-out beside a floor and other servers: ten minutes; QUICK=1: two, FULL=1: everything
+	$(call packages,run build bench $(if $(FULL),test))
+	@$(MAKE) --no-print-directory -j$(JOBS) all $(BENCH_NODE)/ready $(if $(FULL),$(KAFKA)/ready)
+	@CENTRIFUGO=$(CENTRIFUGO) python3 tests/bench/fanout.py $(BENCH_ARGS)
 
 bench-guard: ## instructions of fixed pieces of work against those recorded (RECORD=1: records them)
 	$(if $(SAN),$(error bench-guard counts the usual build: without SAN))

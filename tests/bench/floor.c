@@ -1,14 +1,19 @@
 /* The floor: what fan-out costs if a server does nothing else. One thread, epoll, no protocol but the
  * WebSocket frames, no limits, no accounting, nothing kept.
  *
- *     floor PORT
+ *     floor port=N [redis=PORT | kafka=BROKERS topic=NAME] [cert=FILE key=FILE]
  *
- * Doors of 127.0.0.1:PORT, all by upgrade:
+ * Doors of 127.0.0.1:
  *     /sub/FIRST/COUNT/TOTAL   receives the channels FIRST, FIRST+1, … (COUNT of them, modulo TOTAL)
- *     /feed                    each text message "N PAYLOAD" goes to all who receive channel N
+ *     /ws                      each text message that holds "channel":"b.N" and "data":PAYLOAD} is one
+ *                              for channel N; one that begins with "id":M after its type is answered
+ *     POST /pub?id=N           the same over HTTP
+ * With redis or kafka messages come from there.
  *
- * A message is put into a frame once. What one turn of the loop has for a socket leaves in one sendmsg();
- * a socket that does not take it loses it and is closed. Ends when its standard input ends. */
+ * A message is put into a frame once. What one turn of the loop has for a socket leaves in one sendmsg().
+ * Ends when its standard input ends. */
+#include "floor.h"
+
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -18,20 +23,23 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
-#include <unistd.h>
 
+#include "link.h"
 #include "wire.h"
 
-enum { CHANNELS = 1 << 20, INPUT = 1 << 18, ARENA = 1 << 22, GATHER = 512, BATCH = 512 };
+enum { CHANNELS = 1 << 17, INPUT = 1 << 18, ARENA = 1 << 22, GATHER = 512, BATCH = 512 };
+enum state { NEW, SOCKET, HTTP };
 
 struct conn {
-    int fd;
-    bool open, dirty;
-    size_t len; /* of what has come and is not a whole frame */
-    char *in;   /* INPUT bytes */
-    char *rest; /* what the kernel has not taken */
-    size_t rest_len;
+    struct link link;
+    enum state state;
+    bool dirty, waits; /* for the kernel to take `rest` */
+    char *kept;        /* what has come and is no whole message */
+    size_t kept_len;
+    char *rest; /* what the kernel has not taken, or TLS or an answer shall take */
+    size_t rest_len, rest_cap;
     unsigned pieces;
+    size_t out_cap;
     struct iovec *out; /* into the arena */
 };
 
@@ -41,6 +49,7 @@ struct members {
 };
 
 static struct members channels[CHANNELS];
+static const struct floor_bus *bus;
 static char arena[ARENA];
 static size_t arena_used;
 static struct conn **dirty;
@@ -49,42 +58,58 @@ static int poll_fd;
 
 static void *grow(void *list, size_t count, size_t *cap, size_t size)
 {
-    if (count < *cap) return list;
-    *cap = *cap ? *cap * 2 : 8;
+    if (count <= *cap && *cap > 0) return list;
+    *cap = count < 8 ? 8 : count * 2;
     list = realloc(list, *cap * size);
     if (!list) wire_die("memory");
     return list;
 }
 
-static void end(struct conn *c)
-{
-    if (c->fd < 0) return;
-    close(c->fd);
-    c->fd = -1; /* its memory stays: channels point to it */
-}
-
 static void watch(struct conn *c, int how, uint32_t events)
 {
     struct epoll_event e = {.events = events, .data.ptr = c};
-    if (epoll_ctl(poll_fd, how, c->fd, &e) != 0) wire_die("epoll");
+    if (epoll_ctl(poll_fd, how, c->link.fd, &e) != 0) wire_die("epoll");
 }
 
 /* ---- out */
 
-static void keep(struct conn *c, const struct iovec *v, unsigned n, size_t skip)
+static void keep(struct conn *c, const char *p, size_t n)
 {
-    size_t total = 0;
-    for (unsigned i = 0; i < n; i++)
-        total += v[i].iov_len;
-    c->rest = malloc(total - skip);
-    if (!c->rest) wire_die("memory");
+    c->rest = grow(c->rest, c->rest_len + n, &c->rest_cap, 1);
+    memcpy(c->rest + c->rest_len, p, n);
+    c->rest_len += n;
+}
+
+static void keep_pieces(struct conn *c, unsigned n, size_t skip)
+{
     for (unsigned i = 0; i < n; i++) {
-        size_t from = skip < v[i].iov_len ? skip : v[i].iov_len;
+        size_t from = skip < c->out[i].iov_len ? skip : c->out[i].iov_len;
         skip -= from;
-        memcpy(c->rest + c->rest_len, (char *)v[i].iov_base + from, v[i].iov_len - from);
-        c->rest_len += v[i].iov_len - from;
+        keep(c, (char *)c->out[i].iov_base + from, c->out[i].iov_len - from);
     }
-    watch(c, EPOLL_CTL_MOD, EPOLLIN | EPOLLOUT);
+}
+
+static void wait(struct conn *c)
+{
+    if (c->waits == (c->rest_len > 0)) return;
+    c->waits = !c->waits;
+    watch(c, EPOLL_CTL_MOD, EPOLLIN | (c->waits ? EPOLLOUT : 0U));
+}
+
+static void go_on(struct conn *c)
+{
+    size_t done = 0;
+    ssize_t sent = 0;
+    while (done < c->rest_len &&
+           (sent = link_write(&c->link, c->rest + done, c->rest_len - done)) > 0)
+        done += (size_t)sent;
+    if (sent < 0) {
+        link_end(&c->link);
+        return;
+    }
+    c->rest_len -= done;
+    memmove(c->rest, c->rest + done, c->rest_len);
+    wait(c);
 }
 
 static void flush_one(struct conn *c)
@@ -92,20 +117,24 @@ static void flush_one(struct conn *c)
     unsigned n = c->pieces;
     c->dirty = false;
     c->pieces = 0;
-    if (c->fd < 0 || n == 0) return;
-    if (c->rest) { /* it is too slow: the floor has no queues */
-        end(c);
+    if (c->link.fd < 0) return;
+    if (c->rest_len > 0 || c->link.ssl) {
+        keep_pieces(c, n, 0);
+        if (!c->waits) go_on(c);
         return;
     }
+    if (n == 0) return;
     struct msghdr m = {.msg_iov = c->out, .msg_iovlen = n};
-    ssize_t sent = sendmsg(c->fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT);
+    ssize_t sent = sendmsg(c->link.fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT);
     size_t total = 0;
     for (unsigned i = 0; i < n; i++)
         total += c->out[i].iov_len;
-    if (sent < 0 && errno != EAGAIN)
-        end(c);
-    else if (sent < (ssize_t)total)
-        keep(c, c->out, n, sent < 0 ? 0 : (size_t)sent);
+    if (sent < 0 && errno != EAGAIN) {
+        link_end(&c->link);
+    } else if (sent < (ssize_t)total) {
+        keep_pieces(c, n, sent < 0 ? 0 : (size_t)sent);
+        wait(c);
+    }
 }
 
 static void flush(void)
@@ -115,19 +144,15 @@ static void flush(void)
     dirty_count = arena_used = 0;
 }
 
-static void go_on(struct conn *c)
+static void mark_dirty(struct conn *c)
 {
-    ssize_t sent = send(c->fd, c->rest, c->rest_len, MSG_NOSIGNAL | MSG_DONTWAIT);
-    if (sent < 0) return;
-    c->rest_len -= (size_t)sent;
-    memmove(c->rest, c->rest + sent, c->rest_len);
-    if (c->rest_len > 0) return;
-    free(c->rest);
-    c->rest = NULL;
-    watch(c, EPOLL_CTL_MOD, EPOLLIN);
+    if (c->dirty) return;
+    c->dirty = true;
+    dirty = grow(dirty, dirty_count + 1, &dirty_cap, sizeof(struct conn *));
+    dirty[dirty_count++] = c;
 }
 
-static void fan_out(const char *payload, size_t len, unsigned channel)
+void floor_deliver(const char *payload, size_t len, unsigned channel)
 {
     if (arena_used + len + 16 > sizeof(arena)) flush();
     char *frame = arena + arena_used;
@@ -137,18 +162,18 @@ static void fan_out(const char *payload, size_t len, unsigned channel)
     const struct members *m = &channels[channel % CHANNELS];
     for (size_t i = 0; i < m->count; i++) {
         struct conn *c = m->list[i];
-        if (!c->dirty) {
-            c->dirty = true;
-            dirty = grow(dirty, dirty_count, &dirty_cap, sizeof(struct conn *));
-            dirty[dirty_count++] = c;
-        }
+        mark_dirty(c);
         /* What follows on the last piece makes it longer. */
         struct iovec *last = c->pieces ? &c->out[c->pieces - 1] : NULL;
         if (last && (char *)last->iov_base + last->iov_len == frame) {
             last->iov_len += head + len;
             continue;
         }
-        if (c->pieces == GATHER) flush_one(c);
+        if (c->pieces == GATHER) {
+            flush_one(c);
+            mark_dirty(c);
+        }
+        c->out = grow(c->out, c->pieces + 1, &c->out_cap, sizeof(*c->out));
         c->out[c->pieces++] = (struct iovec){frame, head + len};
     }
 }
@@ -159,55 +184,99 @@ static void subscribe(struct conn *c, const char *path)
 {
     unsigned first = 0, count = 0, total = 0;
     if (sscanf(path, "/sub/%u/%u/%u", &first, &count, &total) != 3 || total == 0) return;
-    c->out = calloc(count < 4 ? 4 : GATHER, sizeof(*c->out));
-    if (!c->out) wire_die("memory");
     for (unsigned i = 0; i < count; i++) {
-        struct members *m = &channels[(first + i) % total % CHANNELS];
-        m->list = grow(m->list, m->count, &m->cap, sizeof(struct conn *));
+        unsigned channel = (first + i) % total % CHANNELS;
+        struct members *m = &channels[channel];
+        m->list = grow(m->list, m->count + 1, &m->cap, sizeof(struct conn *));
         m->list[m->count++] = c;
+        if (m->count == 1 && bus) bus->join(channel);
     }
 }
 
-static size_t upgrade(struct conn *c)
+static size_t upgrade(struct conn *c, char *in, size_t n)
 {
     static const char answer[] = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
                                  "Connection: Upgrade\r\n"
                                  "Sec-WebSocket-Accept: BACScCJPNqyz+UBoqMH89VmURoA=\r\n\r\n";
-    const char *last = memmem(c->in, c->len, "\r\n\r\n", 4);
-    if (!last) return 0;
-    if (strncmp(c->in, "GET ", 4) == 0) subscribe(c, c->in + 4);
-    if (send(c->fd, answer, sizeof(answer) - 1, MSG_NOSIGNAL) < 0) wire_die("send");
-    c->open = true;
-    return (size_t)(last - c->in) + 4;
+    char *end = memmem(in, n, "\r\n\r\n", 4);
+    if (!end) return 0;
+    *end = '\0';
+    subscribe(c, in + 4);
+    link_write_all(&c->link, answer, sizeof(answer) - 1);
+    c->state = SOCKET;
+    return (size_t)(end - in) + 4;
 }
 
-static void take_message(char *p, size_t n)
+/* A publish frame as feed.c and publish.c write it. */
+static void take_frame(struct conn *c, char *p, size_t n)
 {
-    char *space = memchr(p, ' ', n);
-    if (!space) return;
-    fan_out(space + 1, n - (size_t)(space + 1 - p), (unsigned)strtoul(p, NULL, 10));
+    char *channel = memmem(p, n, "\"b.", 3), *data = memmem(p, n, "\"data\":", 7);
+    if (!channel || !data) return;
+    data += 7;
+    floor_deliver(data, (size_t)(p + n - 1 - data), (unsigned)strtoul(channel + 3, NULL, 10));
+    char *id = memmem(p, (size_t)(channel - p), "\"id\":", 5);
+    if (!id) return;
+    char text[64];
+    int len = snprintf(text + 2, sizeof(text) - 2, "{\"type\":\"published\",\"id\":%lu}",
+                       strtoul(id + 5, NULL, 10));
+    wire_head(text, 1, (size_t)len);
+    keep(c, text, (size_t)len + 2);
+    mark_dirty(c);
+}
+
+static size_t take_frames(struct conn *c, char *in, size_t n)
+{
+    struct wire_frame f;
+    size_t at = 0;
+    for (; wire_frame(in + at, n - at, &f); at += f.size) {
+        const char *mask = f.payload - 4;
+        for (size_t i = 0; f.masked && i < f.len; i++)
+            f.payload[i] = (char)(f.payload[i] ^ mask[i & 3]);
+        if (f.opcode == 1) take_frame(c, f.payload, f.len);
+    }
+    return at;
+}
+
+static size_t take_posts(struct conn *c, char *in, size_t n)
+{
+    static const char answer[] = "HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n";
+    for (size_t at = 0;;) {
+        char *p = in + at, *end = memmem(p, n - at, "\r\n\r\n", 4);
+        if (!end) return at;
+        char *id = memmem(p, (size_t)(end - p), "?id=", 4);
+        char *length = memmem(p, (size_t)(end - p), "Content-Length: ", 16);
+        size_t len = length ? strtoul(length + 16, NULL, 10) : 0;
+        if (!id || (size_t)(in + n - end - 4) < len) return at;
+        floor_deliver(end + 4, len, (unsigned)strtoul(id + 4, NULL, 10));
+        keep(c, answer, sizeof(answer) - 1);
+        mark_dirty(c);
+        at = (size_t)(end + 4 - in) + len;
+    }
 }
 
 static void receive(struct conn *c)
 {
-    ssize_t n = recv(c->fd, c->in + c->len, INPUT - c->len, MSG_DONTWAIT);
-    if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
-    if (n <= 0) {
-        end(c);
-        return;
-    }
-    c->len += (size_t)n;
-    size_t at = c->open ? 0 : upgrade(c);
-    struct wire_frame f;
-    while (c->open && wire_frame(c->in + at, c->len - at, &f)) {
-        const char *mask = f.payload - 4;
-        for (size_t i = 0; f.masked && i < f.len; i++)
-            f.payload[i] = (char)(f.payload[i] ^ mask[i & 3]);
-        if (f.opcode == 1) take_message(f.payload, f.len);
-        at += f.size;
-    }
-    c->len -= at;
-    memmove(c->in, c->in + at, c->len);
+    static char in[INPUT + 1];
+    ssize_t n;
+    do {
+        memcpy(in, c->kept, c->kept_len);
+        n = link_read(&c->link, in + c->kept_len, INPUT - c->kept_len);
+        if (n <= 0) break;
+        size_t len = c->kept_len + (size_t)n, at = 0;
+        if (c->state == NEW) {
+            if (in[0] == 'P')
+                c->state = HTTP;
+            else
+                at = upgrade(c, in, len);
+        }
+        if (c->state == SOCKET) at += take_frames(c, in + at, len - at);
+        if (c->state == HTTP) at = take_posts(c, in, len);
+        free(c->kept);
+        c->kept_len = len - at;
+        c->kept = c->kept_len > 0 ? malloc(c->kept_len) : NULL;
+        if (c->kept) memcpy(c->kept, in + at, c->kept_len);
+    } while (c->link.ssl);
+    if (n < 0) link_end(&c->link); /* its memory stays: channels point to it */
 }
 
 static void welcome(int listener)
@@ -215,11 +284,9 @@ static void welcome(int listener)
     int fd, yes = 1;
     while ((fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK)) >= 0) {
         struct conn *c = calloc(1, sizeof(*c));
-        char *in = malloc(INPUT);
-        if (!c || !in) wire_die("memory");
+        if (!c) wire_die("memory");
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes));
-        c->fd = fd;
-        c->in = in;
+        link_begin(&c->link, fd);
         watch(c, EPOLL_CTL_ADD, EPOLLIN);
     }
 }
@@ -236,18 +303,35 @@ static int listen_on(uint16_t port)
     return fd;
 }
 
-int main(int argc, char **argv)
+/* What stands for the listener, the input and the bus beside connections. */
+static struct conn listener, input, source;
+
+static void start(char **argv)
 {
-    if (argc != 2) {
-        fprintf(stderr, "usage: floor PORT\n");
-        return 2;
-    }
-    struct conn listener = {.fd = listen_on((uint16_t)strtoul(argv[1], NULL, 10))};
-    struct conn input = {.fd = STDIN_FILENO};
+    const char *cert = wire_arg(argv, "cert", NULL);
+    if (cert) link_serve_tls(cert, wire_arg(argv, "key", ""));
     poll_fd = epoll_create1(EPOLL_CLOEXEC);
     if (poll_fd < 0) wire_die("epoll");
+    listener.link.fd = listen_on((uint16_t)wire_number(argv, "port", 0));
+    input.link.fd = 0;
     watch(&listener, EPOLL_CTL_ADD, EPOLLIN);
     watch(&input, EPOLL_CTL_ADD, EPOLLIN);
+    if (wire_arg(argv, "redis", NULL)) bus = &floor_redis;
+    if (wire_arg(argv, "kafka", NULL)) bus = &floor_kafka;
+    if (!bus) return;
+    source.link.fd = bus->open(argv);
+    watch(&source, EPOLL_CTL_ADD, EPOLLIN);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 2) {
+        fprintf(
+            stderr,
+            "usage: floor port=N [redis=PORT | kafka=BROKERS topic=NAME] [cert=FILE key=FILE]\n");
+        return 2;
+    }
+    start(argv);
     for (;;) {
         struct epoll_event events[BATCH];
         int n = epoll_wait(poll_fd, events, BATCH, -1);
@@ -255,10 +339,12 @@ int main(int argc, char **argv)
             struct conn *c = events[i].data.ptr;
             if (c == &input) return 0;
             if (c == &listener) {
-                welcome(listener.fd);
-            } else if (c->fd >= 0) {
-                if ((events[i].events & EPOLLOUT) && c->rest) go_on(c);
-                if (events[i].events & ~(uint32_t)EPOLLOUT) receive(c);
+                welcome(listener.link.fd);
+            } else if (c == &source) {
+                bus->read();
+            } else if (c->link.fd >= 0) {
+                if ((events[i].events & EPOLLOUT) && c->rest_len > 0) go_on(c);
+                if (c->link.fd >= 0 && (events[i].events & ~(uint32_t)EPOLLOUT)) receive(c);
             }
         }
         flush();

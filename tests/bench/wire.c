@@ -26,6 +26,7 @@ bool wire_frame(char *p, size_t n, struct wire_frame *ret_frame)
     if (n < head || n - head < len) return false;
     *ret_frame = (struct wire_frame){.opcode = u[0] & 0x0f,
                                      .masked = masked,
+                                     .packed = (u[0] & 0x40) != 0,
                                      .payload = p + head,
                                      .len = len,
                                      .size = head + len};
@@ -55,28 +56,48 @@ size_t wire_masked(char *out, const char *text, size_t len)
     return head + 4 + len;
 }
 
-int wire_connect(uint16_t port)
+int wire_connect(uint16_t port, unsigned number)
 {
     struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(port)};
     to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    struct sockaddr_in own = {.sin_family = AF_INET};
+    own.sin_addr.s_addr = htonl(INADDR_LOOPBACK + number % 16);
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), yes = 1;
     if (fd < 0) wire_die("socket");
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes));
+    /* Thousands that have just ended, and wait for what is late, would be in the way of the next. */
+    struct linger none = {.l_onoff = 1};
+    setsockopt(fd, SOL_SOCKET, SO_LINGER, &none, sizeof(none));
+    setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &yes, sizeof(yes));
+    if (bind(fd, (struct sockaddr *)&own, sizeof(own)) != 0) wire_die("bind");
     if (connect(fd, (struct sockaddr *)&to, sizeof(to)) != 0 && errno != EINPROGRESS)
         wire_die("connect");
     return fd;
 }
 
-size_t wire_request(char *out, size_t cap, uint16_t port, const char *path)
+size_t wire_request(char *out, size_t cap, const char *path, const char *more)
 {
     int n = snprintf(out, cap,
-                     "GET %s HTTP/1.1\r\nHost: 127.0.0.1:%u\r\nUpgrade: websocket\r\n"
+                     "GET %s HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\n"
                      "Connection: Upgrade\r\nSec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n"
                      "Sec-WebSocket-Version: 13\r\n%s\r\n",
-                     path, port,
-                     strcmp(path, "/ws") == 0 ? "Sec-WebSocket-Protocol: wsbus.v1\r\n" : "");
+                     path, more);
     if (n < 0 || (size_t)n >= cap) wire_die("request");
     return (size_t)n;
+}
+
+const char *wire_arg(char **argv, const char *name, const char *otherwise)
+{
+    size_t len = strlen(name);
+    for (; *argv; argv++)
+        if (strncmp(*argv, name, len) == 0 && (*argv)[len] == '=') return *argv + len + 1;
+    return otherwise;
+}
+
+unsigned wire_number(char **argv, const char *name, unsigned otherwise)
+{
+    const char *text = wire_arg(argv, name, NULL);
+    return text ? (unsigned)strtoul(text, NULL, 10) : otherwise;
 }
 
 uint64_t wire_ns(void)

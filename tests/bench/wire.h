@@ -8,7 +8,7 @@
 
 struct wire_frame {
     unsigned opcode;
-    bool masked;
+    bool masked, packed; /* by permessage-deflate */
     char *payload;
     size_t len, size; /* of the payload, of the frame */
 };
@@ -22,10 +22,14 @@ size_t wire_head(char *out, unsigned opcode, size_t len);
 size_t wire_masked(char *out, const char *text, size_t len);
 
 /* A non-blocking connection to a port of 127.0.0.1; it may not be there yet. Ends the program if there
- * can be none. */
-int wire_connect(uint16_t port);
-/* The request of an upgrade. Returns its length. */
-size_t wire_request(char *out, size_t cap, uint16_t port, const char *path);
+ * can be none. Each `number` of sixteen has an address of its own: the more of the ports of one are taken,
+ * the longer the kernel looks for the next one. */
+int wire_connect(uint16_t port, unsigned number);
+/* The request of an upgrade, with more lines of its head, each with its line end. Returns its length. */
+size_t wire_request(char *out, size_t cap, const char *path, const char *more);
+/* The value of NAME=VALUE among the arguments of a program, or `otherwise`. */
+const char *wire_arg(char **argv, const char *name, const char *otherwise);
+unsigned wire_number(char **argv, const char *name, unsigned otherwise);
 
 uint64_t wire_ns(void);          /* CLOCK_MONOTONIC */
 void wire_die(const char *what); /* with errno's words */
