@@ -77,6 +77,7 @@ class Results:
 
     def __init__(self, path: Path, fresh: bool) -> None:
         self.path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
         self.data: dict[str, Any] = {"runs": [], "records": {}}
         if path.exists() and not fresh:
             self.data = json.loads(path.read_text())

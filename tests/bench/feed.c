@@ -14,7 +14,7 @@
  *
  * Answers are read and thrown away, but for the count of those over HTTP that say no. Prints a line of JSON
  * before the first message: how many there will be; and one at the end: seconds, refused, and the greatest
- * delay of its own in ms. */
+ * delay of its own in ms. The connection stays until the standard input ends. */
 #include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
@@ -23,6 +23,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "feed.h"
 #include "text.h"
@@ -156,6 +157,18 @@ static void join(char **argv)
     swallow();
 }
 
+/* An end with unread answers would be a reset, and the server would lose what it has not read yet. */
+static void linger(void)
+{
+    struct pollfd p[2] = {{.fd = STDIN_FILENO, .events = POLLIN}, {.fd = fd, .events = POLLIN}};
+    char byte;
+    for (;;) {
+        poll(p, 2, -1);
+        if (p[0].revents && read(STDIN_FILENO, &byte, 1) <= 0) return;
+        if (p[1].revents) swallow();
+    }
+}
+
 static void sleep_until(uint64_t ns)
 {
     struct timespec t = {.tv_sec = (time_t)(ns / 1000000000U), .tv_nsec = (long)(ns % 1000000000U)};
@@ -196,5 +209,7 @@ int main(int argc, char **argv)
     if (dialect == KAFKA) feed_kafka_end();
     printf("{\"seconds\":%.3f,\"refused\":%" PRIu64 ",\"late\":%.2f}\n",
            (double)(wire_ns() - begin) / 1e9, refused, (double)late / 1e6);
+    fflush(stdout);
+    linger();
     return 0;
 }

@@ -79,7 +79,7 @@ static struct conn *conns;
 static int poll_fd;
 
 static uint64_t began_us, confirmed, wanted, filling, ending = UINT64_MAX;
-static uint64_t closed, silent, last_us;
+static uint64_t closed, silent, last_us, came_us; /* anything; a message */
 
 static uint64_t now_us(void)
 {
@@ -209,6 +209,7 @@ static void take_text(struct conn *c, const char *p, size_t n)
         }
         usual = (size_t)(at - p);
     }
+    came_us = last_us;
     do {
         uint64_t due = text_digits(at + TEXT_DUE, 16);
         tally_message(&c->line, (unsigned)text_digits(at + TEXT_CHANNEL, 7),
@@ -315,7 +316,7 @@ static bool command(void)
 {
     char line[256];
     if (!fgets(line, sizeof(line), stdin)) return false;
-    last_us = now_us();
+    came_us = last_us = now_us();
     if (sscanf(line, "wait %" SCNu64, &wanted) == 1) return true;
     if (sscanf(line, "fill %" SCNu64, &filling) == 1) return true;
     if (sscanf(line, "end %" SCNu64, &ending) == 1) return true;

@@ -143,7 +143,7 @@ class Aids:
         subprocess.run(  # whoever produces to a topic makes it
             [str(TOOLS / "feed"), "to=kafka", f"brokers={self.brokers}", f"topic={topic}",
              "channels=1", "rate=100", "seconds=0.01", "size=100"],
-            check=True, stdout=subprocess.DEVNULL, timeout=30,
+            check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, timeout=30,
         )  # fmt: skip
         return self.brokers, topic
 

@@ -320,20 +320,21 @@ def resume(workload: str, names: list[str], options: Options, report: Report) ->
 
 def resume_once(station: Station, seconds: float) -> Record:
     server, channel = station.server, int(time.monotonic() * 10) % 90000 + 10
-    start: dict[str, Any] = {}
-    if server.dialect == "wsbus":
-        talker = Talker(server.port)
-        question = {"type": "subscribe", "id": 1, "channel": f"b.{channel:05d}"}
-        start = {"after": talker.ask(question, "subscribed")["cursor"]}
-        talker.close()
+    talker = Talker(server.port)
+    question = {"type": "subscribe", "id": 1, "channel": f"b.{channel:05d}"}
+    start = {"after": talker.ask(question, "subscribed")["cursor"]}
+    talker.close()
     past = [*server.feeding, "channels=1", f"channel={channel}", "rate=5000", "size=100"]
-    subprocess.run(
-        on_cores(LOAD_CORE, str(TOOLS / "feed"), *past, f"seconds={EACH / 5000}"),
-        check=True, stdout=subprocess.DEVNULL,
-    )  # fmt: skip
-    calm = station.stream(seconds)
+    feed = spawn("feed", *past, f"seconds={EACH / 5000}")
+    try:
+        for _ in range(2):
+            read_line(feed, 30, "feed")
+        calm = station.stream(seconds)
+    finally:
+        feed.kill()
+        feed.wait()
     crowd = Load(server, Shape(CROWD, 1, 100000, 0), "hold=1", f"from={json.dumps(start)}",
-                 f"first={channel}")  # fmt: skip
+                 f"channel={channel}")  # fmt: skip
     try:
         crowd.ask(f"wait {CROWD}")
         os.setpriority(os.PRIO_PROCESS, crowd.process.pid, 10)
