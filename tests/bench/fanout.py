@@ -51,9 +51,11 @@ def build() -> None:
         out = TOOLS / name
         if out.exists() and out.stat().st_mtime > newest:
             continue
-        argv = ["cc", "-std=c11", "-D_GNU_SOURCE", "-O2", "-o", str(out)]
+        new = out.with_suffix(".new")
+        argv = ["cc", "-std=c11", "-D_GNU_SOURCE", "-O2", "-o", str(new)]
         argv += [str(HERE / f"{file}.c") for file in files] + [f"-l{lib}" for lib in libraries]
         subprocess.run(argv, check=True)
+        new.replace(out)
 
 
 def machine() -> dict[str, Any]:

@@ -78,6 +78,8 @@ static bool deflate, hold;
 static struct conn *conns;
 static int poll_fd;
 
+static const char centrifugo_hello[] = "{\"id\":1,\"connect\":{}}";
+
 static uint64_t began_us, confirmed, wanted, filling, ending = UINT64_MAX;
 static uint64_t closed, silent, last_us, came_us; /* anything; a message */
 
@@ -131,7 +133,7 @@ static void subscribe(struct conn *c)
     size_t n = 0;
     if (!dialect->confirmed) return;
     if (strcmp(dialect->name, "centrifugo") == 0)
-        n = wire_masked(out, "{\"id\":1,\"connect\":{}}", 22);
+        n = wire_masked(out, centrifugo_hello, strlen(centrifugo_hello));
     for (unsigned i = 0; i < each; i++) {
         int len = subscribe_text(text, sizeof(text), (c->line.first + i) % total, i + 2);
         if (n + (size_t)len + 16 > sizeof(out)) {

@@ -44,6 +44,8 @@ static size_t size;
 static uint64_t *due_us, total, published, acked, refused, last_us;
 static int poll_fd;
 
+static const char centrifugo_hello[] = "{\"id\":1,\"connect\":{}}";
+
 static uint64_t now_us(void)
 {
     return wire_ns() / 1000;
@@ -125,7 +127,8 @@ static size_t take_frames(struct conn *c, char *in, size_t n)
         opened++;
         char hello[64];
         if (dialect == CENTRIFUGO)
-            link_write_all(&c->link, hello, wire_masked(hello, "{\"id\":1,\"connect\":{}}", 22));
+            link_write_all(&c->link, hello,
+                           wire_masked(hello, centrifugo_hello, strlen(centrifugo_hello)));
     }
     for (; wire_frame(in + at, n - at, &f); at += f.size) {
         static const char pong[6] = {(char)0x8a, (char)0x80};
