@@ -193,10 +193,10 @@ def climb(name: str, options: Options) -> Record:
     """The highest rate of workload A that is carried: everything, in order, p99 under 100 ms."""
     station: Station | None = None
     best: Record = {}
-    beyond: Record = {}
+    beyond: list[Record] = []
 
     def carries(rate: float) -> bool:
-        nonlocal station, best, beyond
+        nonlocal station, best
         if station is None:
             station = Station(name, Setup(), A)
             station.stream(0.3)
@@ -208,7 +208,7 @@ def climb(name: str, options: Options) -> Record:
         if carried(result):
             best = max(best, result, key=lambda r: float(r.get("rate", 0)))
             return True
-        beyond = min(beyond or result, result, key=lambda r: float(r["rate"]))
+        beyond.append(result)
         return False
 
     try:
@@ -224,6 +224,7 @@ def climb(name: str, options: Options) -> Record:
     finally:
         if station:
             station.close()
+    beyond.sort(key=lambda r: float(r["rate"]))
     return {**(best or {"rate": 0, "deliveries": 0}), "beyond": beyond}
 
 
@@ -232,11 +233,24 @@ def highest(workload: str, names: list[str], options: Options, report: Report) -
         report(workload, name, {"round": 0, **climb(name, options)})
 
 
+def without_sockets(name: str, setup: Setup) -> float:
+    """The share of a core that a server needs to do nothing for nobody."""
+    server = SERVERS[name](setup)
+    try:
+        time.sleep(1)
+        before = server.cpu()
+        time.sleep(2)
+        return (server.cpu() - before) / 2
+    finally:
+        server.stop()
+
+
 def idle(
     workload: str, names: list[str], options: Options, report: Report, shape: Shape, setup: Setup
 ) -> None:
     for name in names:
         print(f"\r  {name:<24}", end="", file=sys.stderr)
+        alone = without_sockets(name, setup)
         station = Station(name, setup, shape)
         try:
             time.sleep(1)
@@ -249,6 +263,7 @@ def idle(
             "bytes": (memory - station.empty) / shape.sockets,
             "empty": station.empty,
             "busy": used / options.idle,
+            "alone": alone,
             "sockets": shape.sockets,
         }
         report(workload, name, {"round": 0, **record})
