@@ -286,9 +286,10 @@ $(KAFKA)/ready: tests/kafka/pom.xml tests/kafka/broker
 # ---------------------------------------------------------------- bench
 .PHONY: bench bench-guard bench-grow
 BENCH_NODE := build/bench/node
-ONLY ?=
+comma := ,
+ONLY ?= $(if $(QUICK),$(subst $() ,$(comma),A B C D F))
 SERVERS ?=
-ROUNDS ?= $(if $(QUICK),1,3)
+ROUNDS ?= $(if $(QUICK),1,$(if $(FULL),5,3))
 SECONDS ?= $(if $(QUICK),1,2)
 BENCH_ARGS = --fresh --rounds $(ROUNDS) --seconds $(SECONDS) $(if $(FULL),--full) \
     --only "$(ONLY)" --servers "$(SERVERS)"
