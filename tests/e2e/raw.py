@@ -51,6 +51,9 @@ def handshake(
 class Raw:
     """A TCP connection to the daemon."""
 
+    rsv = 0  # the reserved bits of the last frame; without an extension there are none
+    extension = False
+
     def __init__(self, port: int, *, receive_buffer: int = 0, timeout: float = 10) -> None:
         self.port = port
         self.buffer = b""
@@ -155,6 +158,8 @@ class Raw:
         head = self._exactly(2)
         assert not head[1] & 0x80, "a server does not mask"
         assert head[0] & 0x80, "fragmented"
+        self.rsv = head[0] >> 4 & 7
+        assert self.extension or self.rsv == 0, "reserved bits"
         size = head[1] & 0x7F
         if size == 126:
             size = struct.unpack("!H", self._exactly(2))[0]
