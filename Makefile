@@ -232,10 +232,10 @@ test-full: ## test with the long tests, then the suite under both sanitizers
 test-kafka: all tests $(VENV)/ready $(KAFKA)/ready ## the tests of Kafka alone, on a real broker
 	@SAN=$(SAN) tests/run $(B) kafka
 
-conformance: ## the Autobahn fuzzing client against /raw (CASES="6.* 9.1.*": some of it)
+conformance: ## the Autobahn fuzzing client against /raw (CASES="6.* 9.1.*": some of it; COMPRESSION=0)
 	$(call packages,run build test)
 	@$(MAKE) --no-print-directory -j$(JOBS) all
-	@tests/conformance/run $(B) $(CASES)
+	@COMPRESSION=$(COMPRESSION) tests/conformance/run $(B) $(CASES)
 
 test-js: all $(NODE)/ready ## wsbus.js under Node, against the daemon
 	@SAN=$(SAN) tests/run $(B) js

@@ -11,6 +11,7 @@ struct outcome {
     unsigned code;
     unsigned char *passed;
     size_t passed_n;
+    uint64_t kinds; /* of messages, in their order, as far as these are few */
 };
 
 static bool take(struct frames *f, struct frames_piece *piece, struct outcome *o)
@@ -30,8 +31,10 @@ static bool take(struct frames *f, struct frames_piece *piece, struct outcome *o
     return true;
 }
 
-static void run(const uint8_t *data, size_t size, size_t step, struct outcome *o)
+static void run(struct span in, bool compressed, size_t step, struct outcome *o)
 {
+    const uint8_t *data = (const uint8_t *)in.p;
+    size_t size = in.n;
     unsigned char *copy = malloc(size + 1);
     struct frames f;
     bool more = true;
@@ -40,6 +43,7 @@ static void run(const uint8_t *data, size_t size, size_t step, struct outcome *o
     o->passed = malloc(size + 1);
     memcpy(copy, data, size);
     frames_init(&f, 5000);
+    if (compressed) HOLDS(frames_allow_compressed(&f) > 5000);
     for (size_t i = 0; more && i < size; i += step) {
         size_t n = size - i < step ? size - i : step;
         struct frames_piece piece = {.p = copy + i, .n = n};
@@ -48,6 +52,9 @@ static void run(const uint8_t *data, size_t size, size_t step, struct outcome *o
         memcpy(o->passed + o->passed_n, copy + i, piece.out);
         o->passed_n += piece.out;
     }
+    HOLDS(compressed || f.kinds.n == 0);
+    while (f.kinds_at < f.kinds.n)
+        o->kinds = o->kinds * 3 + 1 + frames_compressed(&f);
     frames_done(&f);
     free(copy);
 }
@@ -59,9 +66,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     if (size == 0) return 0;
     step = 1 + data[0] % 31;
-    run(data + 1, size - 1, size, &whole);
-    run(data + 1, size - 1, step, &parts);
-    HOLDS(whole.code == parts.code);
+    run(span_of((const char *)data + 1, size - 1), data[0] & 0x80, size, &whole);
+    run(span_of((const char *)data + 1, size - 1), data[0] & 0x80, step, &parts);
+    HOLDS(whole.code == parts.code && whole.kinds == parts.kinds);
     HOLDS(whole.count == parts.count && memcmp(whole.events, parts.events, whole.count) == 0);
     /* Of a header that is broken a part may have gone through before that was seen. */
     HOLDS(parts.passed_n >= whole.passed_n);
