@@ -96,9 +96,8 @@ static ssize_t read_head(struct conn *c, const struct tap_source *from, char *p,
         if (worth_reading(all, (size_t)got, most)) head_read(all, most, &h);
         got = tap_read(from, p + before, take_how_much(from, &h, before, (size_t)got));
         if (got <= 0) return got;
-        if (h.size > 0 || h.status != 0) {
-            return pass_head(c, &h) ? (ssize_t)h.size : nothing(c, from);
-        }
+        if (h.size > 0 || h.status != 0)
+            return pass_head(c, &h) ? (ssize_t)head_strip(p, h.size) : nothing(c, from);
         buf_append(&g->head, p + before, (size_t)got);
     }
 }

@@ -7,17 +7,31 @@
 
 #define METHOD_MAX 32
 
-/* Headers that a request has once at most, as a bit for each that was seen. */
-static const char *const single[] = {
-    "host",   "upgrade",        "sec-websocket-key", "sec-websocket-version",
-    "origin", "content-length", "authorization",
+/* Headers that go on. Of those in front a request has one at most. */
+static const char *const fields[] = {
+    "host",
+    "upgrade",
+    "sec-websocket-key",
+    "sec-websocket-version",
+    "origin",
+    "content-length",
+    "authorization",
+    "transfer-encoding",
+    "connection",
+    "sec-websocket-protocol",
+    "sec-websocket-extensions",
+    "x-forwarded-for",
+    "accept-encoding",
+    "if-none-match",
 };
 enum { HOST, UPGRADE, KEY, VERSION, ORIGIN, LENGTH, AUTHORIZATION, SINGLES };
+enum { CODING = SINGLES, KNOWN = sizeof(fields) / sizeof(fields[0]) };
 
 struct reading {
     struct head *head;
-    unsigned seen; /* of `single` */
-    bool old;      /* HTTP/1.0 */
+    unsigned seen;   /* of those that may be there once, a bit for each */
+    unsigned pieces; /* see HEAD_PIECES */
+    bool old;        /* HTTP/1.0 */
     bool chunked;
     bool websocket;
 };
@@ -96,6 +110,15 @@ static bool target_good(struct head *h, struct span target)
     return true;
 }
 
+/* libwebsockets begins a new piece with each of these, as long as they stand there undecoded. */
+static bool parameters_good(struct reading *r, struct span target)
+{
+    for (size_t i = 0; i < target.n; i++)
+        if (strchr("?&;", target.p[i])) r->pieces++;
+    if (r->pieces <= HEAD_PIECES) return true;
+    return bad(r->head, "The query has too many parameters.");
+}
+
 static bool first_line(struct reading *r, struct span line)
 {
     struct span method, target;
@@ -104,7 +127,8 @@ static bool first_line(struct reading *r, struct span line)
     r->old = span_eq(line, SPAN("HTTP/1.0"));
     if (!r->old && !span_eq(line, SPAN("HTTP/1.1")))
         return bad(r->head, "HTTP/1.1 is spoken here.");
-    return method_good(r->head, method) && target_good(r->head, target);
+    return method_good(r->head, method) && target_good(r->head, target) &&
+           parameters_good(r, target);
 }
 
 /* ---- header lines ---------------------------------------------------------------------------- */
@@ -144,6 +168,20 @@ static bool note(struct reading *r, unsigned which, struct span value)
     return true;
 }
 
+/* Its place in `fields`; KNOWN: it is none of them. */
+static unsigned place_of(struct span name)
+{
+    unsigned i = 0;
+    while (i < KNOWN && !is(name, fields[i]))
+        i++;
+    return i;
+}
+
+static bool too_many(struct head *h)
+{
+    return refuse(h, 431, "There are too many headers.");
+}
+
 static bool field(struct reading *r, struct span line)
 {
     struct span name, value;
@@ -153,10 +191,10 @@ static bool field(struct reading *r, struct span line)
         return bad(r->head, "A header line is not NAME: VALUE.");
     value = trim(line);
     if (!value_good(value)) return bad(r->head, "A header has a control character.");
-    if (is(name, "transfer-encoding")) r->chunked = r->head->body = true;
-    for (unsigned i = 0; i < SINGLES; i++)
-        if (is(name, single[i])) return note(r, i, value);
-    return true;
+    unsigned which = place_of(name);
+    if (which < KNOWN && ++r->pieces > HEAD_PIECES) return too_many(r->head);
+    if (which == CODING) r->chunked = r->head->body = true;
+    return which < SINGLES ? note(r, which, value) : true;
 }
 
 /* ---- all of it ------------------------------------------------------------------------------- */
@@ -212,11 +250,25 @@ void head_read(struct span in, size_t most, struct head *ret)
             return;
         }
         if (count > HEAD_FIELDS) {
-            (void)refuse(ret, 431, "There are too many headers.");
+            (void)too_many(ret);
             return;
         }
         if (!(count == 0 ? first_line(&r, line) : field(&r, line))) return;
     }
     if (ret->status == 0 && in.n >= most)
         (void)refuse(ret, 431, "The head of the request is too large (limits.header_bytes).");
+}
+
+size_t head_strip(char *p, size_t size)
+{
+    struct span rest = {p, size}, line, name;
+    size_t kept = 0;
+    for (unsigned count = 0; cut(&rest, '\n', &line); count++) {
+        struct span field = line;
+        bool ends = count == 0 || line.n <= 1; /* the request line, the empty line */
+        if (!ends && (!cut(&field, ':', &name) || place_of(name) == KNOWN)) continue;
+        memmove(p + kept, line.p, line.n + 1);
+        kept += line.n + 1;
+    }
+    return kept;
 }

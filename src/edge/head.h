@@ -1,6 +1,6 @@
 /* The head of an HTTP/1.1 request, looked at before libwebsockets sees it: what that would drop
- * without an answer, or read as something else than it says, is refused here, strictly by RFC 9112.
- * Pure. */
+ * without an answer, or read as something else than it says, is refused here, strictly by RFC 9112,
+ * and of the headers it gets those only that are read in this program. Pure. */
 #ifndef EDGE_HEAD_H
 #define EDGE_HEAD_H
 
@@ -10,6 +10,9 @@
 #include "base/span.h"
 
 #define HEAD_FIELDS 128u /* header lines */
+/* Lines and parameters of a query that libwebsockets gets. It has a table for both (WSI_TOKEN_COUNT),
+ * and hangs up when that is full. */
+#define HEAD_PIECES 64u
 
 struct head {
     size_t size;  /* bytes of the head with its empty line; 0: it is not complete */
@@ -23,5 +26,10 @@ struct head {
 /* Of what has come so far; it may have `most` bytes with its empty line. A beginning that can be no
  * request is refused at once. */
 void head_read(struct span in, size_t most, struct head *ret);
+/* Takes the other headers out of a whole head that may go on; returns how many bytes are left.
+ *
+ * In libwebsockets (4.1.6, 4.3.5) a header whose name is the beginning of one that it knows ("X", "Acc")
+ * swallows the header behind it, whichever that is: an Origin, a proxy's X-Forwarded-For. */
+size_t head_strip(char *p, size_t size);
 
 #endif

@@ -93,6 +93,8 @@ static uint64_t tls_options(const struct edge *edge)
     return LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT | LWS_SERVER_OPTION_CREATE_VHOST_SSL_CTX;
 }
 
+_Static_assert(HEAD_PIECES + 16 <= WSI_TOKEN_COUNT, "what passes the guard fits its table");
+
 /* What is larger has been refused (edge/guard.h). Beside values libwebsockets keeps a few bytes of its
  * own for each header. */
 static unsigned short header_room(const struct config *config)

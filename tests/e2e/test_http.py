@@ -8,7 +8,7 @@ import pytest
 
 from client import Client
 from conftest import Start
-from raw import Raw, Response, handshake
+from raw import Raw, Response, handshake, wait_for
 from server import Server, config
 
 Connect = Callable[..., Client]
@@ -124,6 +124,32 @@ def test_header_block_without_end(server: Server, connect: Connect) -> None:
 
 
 # ---- methods and paths
+
+
+@pytest.mark.parametrize("name", ["X", "Acc", "Hos", "X-Forwarded", "Content", "TE", "Via"])
+def test_a_header_behind_one_of_any_name_counts(start: Start, name: str) -> None:
+    """libwebsockets takes the header behind one of some names (the beginnings of those that it knows)
+    for a part of it, and waits for ever where there is none."""
+    server = start(config(trusted_proxies=["127.0.0.1"], log={"level": "debug"}))
+    before = f"GET /ws HTTP/1.1\r\n{name}: x\r\n".encode()
+    head = handshake(server.port).partition(b"\r\n")[2][:-2]
+    last = f"{name}: x\r\n".encode()
+    assert ask(server, before + b"Origin: http://evil.example\r\n" + head + b"\r\n").status == 403
+    assert ask(server, before + head + last + b"\r\n").status == 101
+    with Raw(server.port) as raw:
+        assert raw.request(before + b"X-Forwarded-For: 192.0.2.7\r\n" + head + b"\r\n").status == 101
+        wait_for(lambda: "event=session_open peer=192.0.2.7" in server.log())
+
+
+def test_many_headers_and_parameters(server: Server) -> None:
+    """More than libwebsockets has room for, which it would not answer."""
+    for name in "Accept", "Cookie", "User-Agent", "X", "X-Custom":
+        lines = f"{name}: x\r\n".encode() * 120
+        assert ask(server, handshake(server.port)[:-2] + lines + b"\r\n").status == 101
+    lines = b"X-Forwarded-For: 192.0.2.7\r\n" * 120
+    assert ask(server, handshake(server.port)[:-2] + lines + b"\r\n").status == 431
+    for count, status in (50, 101), (200, 400), (2000, 400):
+        assert upgrade(server, "/ws?" + "a=1&" * count).status == status
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS"])

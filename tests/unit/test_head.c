@@ -190,13 +190,76 @@ static void test_sizes(void **state)
     buf_free(&text);
 }
 
+/* What libwebsockets has room for: parameters of the query, and headers that go on. */
+static void test_pieces(void **state)
+{
+    static const char *const separators[] = {"&", ";", "&a=1"};
+    struct buf text;
+    struct head h;
+
+    (void)state;
+    buf_init(&text, BUF_UNLIMITED);
+    for (size_t s = 0; s < sizeof separators / sizeof *separators; s++) {
+        for (unsigned count = HEAD_PIECES - 2; count < HEAD_PIECES + 2; count++) {
+            buf_clear(&text);
+            buf_str(&text, "GET /?");
+            for (unsigned i = 2; i < count; i++) /* the "?" is one, and Host */
+                buf_str(&text, separators[s]);
+            buf_str(&text, "%26%3b%3f HTTP/1.1\r\nX: a\r\n" HOST "\r\n");
+            head_read(buf_view(&text), HEAD_MAX, &h);
+            assert_int_equal(h.status, count <= HEAD_PIECES ? 0 : 431);
+        }
+    }
+    buf_clear(&text);
+    buf_str(&text, "GET /?");
+    for (unsigned i = 0; i < HEAD_PIECES; i++)
+        buf_str(&text, "&");
+    buf_str(&text, " HTTP/1.1\r\n" HOST "\r\n");
+    head_read(buf_view(&text), HEAD_MAX, &h);
+    assert_int_equal(h.status, 400);
+    for (unsigned count = HEAD_PIECES - 2; count < HEAD_PIECES + 2; count++) {
+        buf_clear(&text);
+        buf_str(&text, "GET / HTTP/1.1\r\nUser-Agent: x\r\n" HOST);
+        for (unsigned i = 1; i < count; i++)
+            buf_str(&text, "Connection: close\r\n");
+        buf_str(&text, "\r\n");
+        head_read(buf_view(&text), HEAD_MAX, &h);
+        assert_int_equal(h.status, count <= HEAD_PIECES ? 0 : 431);
+    }
+    buf_free(&text);
+}
+
+static void test_strip(void **state)
+{
+    static const struct {
+        const char *in, *out;
+    } cases[] = {
+        {"GET / HTTP/1.1\r\n\r\n", "GET / HTTP/1.1\r\n\r\n"},
+        {"GET /x:y HTTP/1.1\r\n" HOST WS "\r\n", "GET /x:y HTTP/1.1\r\n" HOST WS "\r\n"},
+        {"GET / HTTP/1.1\r\nX: 1\r\nhOST:a\r\nHos: b\r\nHostt: c\r\n\r\n",
+         "GET / HTTP/1.1\r\nhOST:a\r\n\r\n"},
+        {"GET / HTTP/1.1\r\nX:\r\nOrigin:\r\nAcc:Origin: x\r\nX-Forwarded-For: b, c:1\r\nIf: "
+         "\r\n\r\n",
+         "GET / HTTP/1.1\r\nOrigin:\r\nX-Forwarded-For: b, c:1\r\n\r\n"},
+    };
+    char room[256];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        size_t n = strlen(cases[i].in);
+        memcpy(room, cases[i].in, n + 1);
+        n = head_strip(room, n);
+        assert_int_equal(n, strlen(cases[i].out));
+        assert_memory_equal(room, cases[i].out, n);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_good),
-        cmocka_unit_test(test_what_follows_is_not_part_of_it),
-        cmocka_unit_test(test_bad),
-        cmocka_unit_test(test_sizes),
+        cmocka_unit_test(test_good),   cmocka_unit_test(test_what_follows_is_not_part_of_it),
+        cmocka_unit_test(test_bad),    cmocka_unit_test(test_sizes),
+        cmocka_unit_test(test_pieces), cmocka_unit_test(test_strip),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
