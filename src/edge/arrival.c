@@ -46,12 +46,13 @@ void arrival_take(struct wire *w, struct arrival *a)
         count(e, COUNTER_LIMIT_MEMORY);
         a->refusal = ARRIVAL_MEMORY;
     }
+    /* The address first: what is refused to one takes nothing away from the others. */
+    if (a->refusal == ARRIVAL_WELCOME && !a->proxied)
+        a->refusal = arrival_of_address(e, &a->peer, &a->entry);
     if (a->refusal == ARRIVAL_WELCOME && !admission_pace(e->admission, clock_ticks())) {
         count(e, COUNTER_LIMIT_HANDSHAKES);
         a->refusal = ARRIVAL_RATE;
     }
-    if (a->refusal == ARRIVAL_WELCOME && !a->proxied)
-        a->refusal = arrival_of_address(e, &a->peer, &a->entry);
     /* Over TLS to be told no would cost more than what is refused. */
     if (a->refusal > ARRIVAL_FULL && (a->listener->tls || !admission_refuse(e->admission)))
         arrival_drop(e, a);

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import socket
@@ -237,6 +238,18 @@ def test_rate_of_the_process(start: Start) -> None:
     assert statuses[:5] == [101] * 5 and 503 in statuses[5:]
     refused = next(a for a in answers if a.status == 503)
     assert "limits.handshakes_per_second" in refused.text and refused.headers["retry-after"]
+
+
+def test_one_address_uses_up_its_own_rate_only(start: Start) -> None:
+    """What is refused to it is not taken from what the process has for all."""
+    server = start(proxied(limits={"handshakes_per_second": 10, "address_handshakes_per_second": 1}))
+    statuses = []
+    for _ in range(80):
+        with Raw(server.port) as raw, contextlib.suppress(ConnectionError):
+            statuses.append(raw.request(v2("192.0.2.7") + handshake(server.port)).status)
+    assert 503 not in statuses and 429 in statuses
+    with Raw(server.port) as raw:
+        assert raw.request(v2("192.0.2.8") + handshake(server.port)).status == 101
 
 
 def test_those_who_are_told_no_are_bounded(start: Start) -> None:
