@@ -4,6 +4,7 @@ test_bad_input.py has more of the kind, and looks at what becomes of the process
 
 from __future__ import annotations
 
+import signal
 import struct
 import time
 from collections.abc import Callable, Iterator
@@ -198,6 +199,22 @@ def test_the_same_under_tls(start: Start, tmp_path: Path) -> None:
 
 
 # ---- closing
+
+
+def test_many_pings_at_once_under_tls(start: Start, tmp_path: Path) -> None:
+    """Each in a TLS record of its own, so that one look at the socket is not enough for all: what
+    comes behind them is not lost."""
+    server = start(tls_config(make_pair(tmp_path, "own")))
+    for count in 63, 64, 65, 100, 300:
+        with TlsRaw(server.port) as raw:
+            raw.upgrade()
+            server.process.send_signal(signal.SIGSTOP)
+            for i in range(count):
+                raw.frame(PING, b"%d" % i)
+            raw.send(ask(count))
+            server.process.send_signal(signal.SIGCONT)
+            assert [raw.read_frame() for _ in range(count)] == [(PONG, b"%d" % i) for i in range(count)]
+            assert pong_id(raw) == count
 
 
 @pytest.mark.parametrize("path", ["/ws", "/raw?subscribe=plain.a&publish=plain.a"])
