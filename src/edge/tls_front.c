@@ -7,12 +7,14 @@
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 
+#include "base/bucket.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "edge/tls_keys.h"
 #include "edge/tls_set.h"
 
 #define TELL_MS 10000 /* from one failed handshake that is told to the next */
+#define REKEYS_S 1    /* new keys that a client may ask for in a second */
 
 static int arrival_index = -1;
 static _Thread_local struct tls_arrival *announced;
@@ -64,13 +66,34 @@ static void tell(const struct tls_arrival *a, const char *words)
     front->untold = 0;
 }
 
+/* New keys (TLS 1.3), or a new handshake, which is refused (1.2). OpenSSL takes any number of them in
+ * one SSL_read(), as fast as they come, and everybody else would wait. To it, the client has said
+ * goodbye then. */
+static void asked_again(const SSL *ssl, struct tls_arrival *a)
+{
+    uint64_t now = clock_ticks() * BUCKET_MS;
+    if (bucket_take(&a->rekeyed, bucket_cost(REKEYS_S), now)) return;
+    if (SSL_get_shutdown(ssl) & SSL_RECEIVED_SHUTDOWN) return;
+    SSL_set_shutdown((SSL *)ssl, SSL_RECEIVED_SHUTDOWN);
+    tell(a, "it asked for new keys again and again");
+}
+
+static void succeeded(const SSL *ssl, struct tls_arrival *a)
+{
+    bool resumed = SSL_session_reused(ssl);
+    a->whole = true;
+    counter_add(a->counters, resumed ? COUNTER_TLS_RESUMED : COUNTER_TLS_WHOLE, 1);
+}
+
 static void on_info(const SSL *ssl, int where, int result)
 {
-    const struct tls_arrival *a = arrival_of(ssl);
-    if (where != SSL_CB_ACCEPT_EXIT || !a) return;
+    struct tls_arrival *a = arrival_of(ssl);
+    if (!a) return;
+    bool refused = where == SSL_CB_WRITE_ALERT && (result & 0xff) == SSL_AD_NO_RENEGOTIATION;
+    if (refused || (where == SSL_CB_ACCEPT_EXIT && result > 0 && a->whole)) asked_again(ssl, a);
+    if (where != SSL_CB_ACCEPT_EXIT || a->whole) return;
     if (result > 0) {
-        bool resumed = SSL_session_reused(ssl);
-        counter_add(a->counters, resumed ? COUNTER_TLS_RESUMED : COUNTER_TLS_WHOLE, 1);
+        succeeded(ssl, a);
         return;
     }
     unsigned long error = ERR_peek_error();

@@ -8,6 +8,7 @@
 #ifndef EDGE_TLS_FRONT_H
 #define EDGE_TLS_FRONT_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/counters.h"
@@ -25,6 +26,8 @@ struct tls_front {
 
 struct tls_arrival {
     struct tls_site *site; /* NULL: plain text, and nothing of this is used */
+    bool whole;            /* its handshake is over */
+    uint64_t rekeyed;      /* a bucket of what the client may ask for after that */
     struct tls_front *front;
     struct counters *counters; /* of the worker */
     const char *peer;          /* for the log */

@@ -344,6 +344,64 @@ def test_garbage(start: Start, first: Pair) -> None:
         assert raw.response().status == 400
 
 
+class NewKeys:
+    """A client of openssl's own, which asks for new keys when it is told to."""
+
+    def __init__(self, port: int) -> None:
+        argv = ["openssl", "s_client", "-connect", f"127.0.0.1:{port}", "-tls1_3", "-crlf"]
+        pipe = subprocess.PIPE
+        self.process = subprocess.Popen(argv, stdin=pipe, stdout=pipe, stderr=subprocess.STDOUT)
+        self.seen = b""
+        assert self.until(b"Verify return code")
+
+    def until(self, words: bytes) -> bool:
+        """False: it has ended."""
+        assert self.process.stdout
+        while words not in self.seen:
+            more = os.read(self.process.stdout.fileno(), 65536)
+            if not more:
+                return False
+            self.seen += more
+        self.seen = self.seen.partition(words)[2]
+        return True
+
+    def say(self, line: bytes) -> None:
+        assert self.process.stdin
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.write(line + b"\n")
+            self.process.stdin.flush()
+
+    def end(self) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+
+def test_new_keys(start: Start, first: Pair) -> None:
+    """A client may ask for new keys now and then, not without end; and that is no handshake."""
+    server = start(tls_config(first, admin="127.0.0.1:0"))
+    client = NewKeys(server.port)
+    for _ in range(3):
+        client.say(b"K")
+        assert client.until(b"KEYUPDATE")
+    client.say(f"GET /livez HTTP/1.1\nHost: 127.0.0.1:{server.port}\n".encode())
+    assert client.until(b"200 OK")
+    client.end()
+    assert scrape(server)["wsbus_tls_handshakes_total", 'outcome="whole"'] == 1
+    client = NewKeys(server.port)
+    count = 0
+    while count < 1000:
+        client.say(b"K")
+        if not client.until(b"KEYUPDATE"):
+            break
+        count += 1
+    client.end()
+    assert 3 < count < 100
+    assert scrape(server)["wsbus_tls_handshakes_total", 'outcome="whole"'] == 2
+    wait_for(lambda: "new keys again and again" in server.log())
+    with TlsRaw(server.port) as raw:
+        assert raw.request(livez(server.port)).status == 200
+
+
 def read_out(sock: socket.socket) -> None:
     """Until the other side has closed, or its patience is at an end."""
     with contextlib.suppress(ConnectionError, ssl.SSLError):

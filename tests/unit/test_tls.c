@@ -181,8 +181,10 @@ static SSL *end(SSL_CTX *ctx)
 static struct talk talk_at(struct rig *r, unsigned worker, const char *name, SSL_SESSION *session)
 {
     struct talk t = {.client = end(r->client)};
-    r->arrival =
-        (struct tls_arrival){tls_site(r->all, 0), &r->fronts[worker], &r->counters, "peer"};
+    r->arrival = (struct tls_arrival){.site = tls_site(r->all, 0),
+                                      .front = &r->fronts[worker],
+                                      .counters = &r->counters,
+                                      .peer = "peer"};
     tls_front_announce(&r->arrival);
     t.server = end(r->workers[worker]);
     tls_front_announce(NULL);
@@ -539,7 +541,10 @@ static void test_garbage(void **state)
         for (int kind = 0; kind < 3; kind++) {
             memcpy(bent, hello, (size_t)n);
             bent[i] = (unsigned char)(kind == 0 ? 0xff : kind == 1 ? 0 : bent[i] ^ 1);
-            r.arrival = (struct tls_arrival){tls_site(r.all, 0), &r.fronts[0], &r.counters, "peer"};
+            r.arrival = (struct tls_arrival){.site = tls_site(r.all, 0),
+                                             .front = &r.fronts[0],
+                                             .counters = &r.counters,
+                                             .peer = "peer"};
             tls_front_announce(&r.arrival);
             SSL *server = end(r.workers[0]);
             tls_front_announce(NULL);
