@@ -11,7 +11,6 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "edge/edge.h"
-#include "edge/gate.h"
 
 #define BATCH 64 /* connections of one listener in one turn of the loop */
 #define PAUSE_MS 250
@@ -65,7 +64,7 @@ static void take_in(struct accept_door *d, int fd, const struct sockaddr *from)
     address_of(from, &a.peer);
     a.proxied = trust_has(e->trust, &a.peer);
     if (d->listener->proxy_protocol)
-        gate_enter(d->acceptor->wire, d->acceptor->loop, &d->acceptor->gates, &a);
+        gate_enter(&d->acceptor->gates, &a);
     else
         arrival_take(d->acceptor->wire, &a);
 }
@@ -102,8 +101,7 @@ int acceptor_open(struct acceptor *a, struct wire *wire, uv_loop_t *loop,
 {
     memset(a, 0, sizeof(*a));
     a->wire = wire;
-    a->loop = loop;
-    list_init(&a->gates);
+    gates_init(&a->gates, wire, loop);
     timer_init(&a->pause, resume);
     a->doors = mem_zero((count ? count : 1) * sizeof(*a->doors));
     for (size_t i = 0; i < count; i++) {
@@ -124,7 +122,7 @@ void acceptor_close(struct acceptor *a)
 {
     if (!a->doors) return;
     timer_stop(&a->wire->edge->wheel, &a->pause);
-    gate_close(&a->gates);
+    gates_close(&a->gates);
     for (size_t i = 0; i < a->count; i++) {
         if (!a->doors[i].open) continue;
         a->doors[i].open = false;

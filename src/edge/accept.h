@@ -11,6 +11,7 @@
 #include <uv.h>
 
 #include "base/timers.h"
+#include "edge/gate.h"
 #include "edge/listen.h"
 #include "edge/wire.h"
 
@@ -20,8 +21,7 @@ struct acceptor {
     struct wire *wire;
     struct accept_door *doors; /* one for each listener */
     size_t count;
-    uv_loop_t *loop;
-    struct list gates; /* edge/gate.h */
+    struct gates gates;
     struct timer pause;
     uint64_t quiet_until; /* no new complaint about a lack of descriptors before that */
 };

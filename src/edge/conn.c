@@ -14,7 +14,6 @@
 #include "base/mem.h"
 #include "base/text.h"
 #include "edge/acked.h"
-#include "edge/half_open.h"
 #include "edge/http.h"
 #include "edge/listen.h"
 #include "edge/scrape.h"
@@ -76,6 +75,18 @@ static void deadline_passed(struct timer *t)
     conn_kill(c);
 }
 
+static void give_up(struct half_open *h)
+{
+    static const struct http_answer busy = {
+        503, "Retry-After: 1\r\n",
+        "Too many unfinished requests at this moment (limits.half_open)."};
+    struct conn *c = CONTAINER_OF(h, struct conn, half_open);
+    if (guard_has_begun(c))
+        http_refuse(c, &busy);
+    else
+        conn_kill(c);
+}
+
 static enum transport_result conn_write(struct transport *t, const unsigned char *p, size_t n);
 static uint32_t conn_waiting(struct transport *t);
 static void conn_close(struct transport *t, enum close_code code, const char *reason);
@@ -105,7 +116,9 @@ struct conn *conn_new(struct edge *edge, const struct arrival *a)
     timer_set(&edge->wheel, &c->deadline, clock_ticks() + edge->config->limits.handshake_ms);
     if (atomic_load(&edge->admission->draining)) conn_hurry(c);
     list_append(&edge->conns, &c->node);
-    half_open_enter(c);
+    list_init(&c->half_open.node);
+    c->half_open.give_up = give_up;
+    if (!c->admin) half_open_enter(edge, &c->half_open);
     atomic_fetch_add_explicit(&edge->count, 1, memory_order_relaxed);
     return c;
 }
@@ -115,7 +128,7 @@ void conn_free(struct conn *c)
     conn_gone(c);
     timer_stop(&c->edge->wheel, &c->deadline);
     list_del(&c->node);
-    half_open_leave(c);
+    half_open_leave(c->edge, &c->half_open);
     buf_free(&c->rx);
     guard_done(c);
     raw_free(c->raw);
@@ -140,7 +153,7 @@ void conn_kill(struct conn *c)
 {
     if (c->state == CONN_DEAD) return;
     c->state = CONN_DEAD;
-    half_open_leave(c);
+    half_open_leave(c->edge, &c->half_open);
     shutdown(c->fd, SHUT_RDWR);
 }
 
@@ -165,7 +178,7 @@ static void leave_open(struct conn *c)
     c->state = CONN_CLOSING;
     c->left = clock_ticks();
     c->taken = acked_bytes(lws_get_socket_fd(c->wsi));
-    half_open_leave(c);
+    half_open_leave(c->edge, &c->half_open);
     buf_free(&c->rx);
     timer_set(&c->edge->wheel, &c->deadline, clock_ticks() + CLOSE_MS);
 }
@@ -174,7 +187,7 @@ void conn_established(struct conn *c)
 {
     timer_stop(&c->edge->wheel, &c->deadline);
     c->state = CONN_OPEN;
-    half_open_leave(c);
+    half_open_leave(c->edge, &c->half_open);
     count(c, COUNTER_HANDSHAKES, 1);
     c->limit = c->edge->config->limits.frame_bytes;
     if (c->raw) c->limit = c->edge->config->limits.message_bytes;

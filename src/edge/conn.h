@@ -19,6 +19,7 @@
 #include "edge/arrival.h"
 #include "edge/edge.h"
 #include "edge/guard.h"
+#include "edge/half_open.h"
 #include "edge/response.h"
 #include "edge/tls_front.h"
 #include "protocol/codes.h"
@@ -42,9 +43,9 @@ struct conn {
     struct lws *wsi;
     struct session *session; /* from the upgrade until session_gone() */
     struct list node;        /* edge->conns */
-    struct list half_open;   /* edge->half_open */
-    struct guard guard;      /* between the socket and libwebsockets */
-    struct timer deadline;   /* of the handshake, the answer, a message in pieces, a /raw's last
+    struct half_open half_open;
+    struct guard guard;    /* between the socket and libwebsockets */
+    struct timer deadline; /* of the handshake, the answer, a message in pieces, a /raw's last
                                 publishes, the close */
     struct response response;
     struct scrape *scrape; /* whose answer is awaited; or NULL */

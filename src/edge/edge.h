@@ -34,7 +34,7 @@ struct edge {
     struct inflater *inflater; /* NULL: compression is off */
     struct timers wheel;
     struct list conns;          /* struct conn */
-    struct list half_open;      /* struct conn, the oldest first (half_open.h) */
+    struct list half_open;      /* struct half_open, the oldest first */
     struct list found;          /* struct conn, of whose clients something was found (guard.h) */
     atomic_uint_fast64_t count; /* of them; written by the worker, read by anyone */
 };

@@ -9,15 +9,18 @@
 #include "base/mem.h"
 #include "base/timers.h"
 #include "edge/edge.h"
+#include "edge/half_open.h"
 #include "edge/proxy_header.h"
 
 #define LOOK_MS 20
+#define TELL_MS 10000 /* from one refusal that is told to the next */
 
 struct gate {
     uv_poll_t poll;
     struct timer deadline, pause;
     struct list node;
-    struct wire *wire;
+    struct half_open half_open;
+    struct gates *gates;
     struct arrival arrival;
     size_t n; /* bytes that were taken off the socket */
     unsigned char header[PROXY_HEADER_MAX];
@@ -28,23 +31,44 @@ static void on_closed(uv_handle_t *h)
     free(h->data);
 }
 
+static struct edge *edge_of(const struct gate *g)
+{
+    return g->gates->wire->edge;
+}
+
 /* The descriptor is somebody else's from now on. */
 static void leave(struct gate *g)
 {
-    timer_stop(&g->wire->edge->wheel, &g->deadline);
-    timer_stop(&g->wire->edge->wheel, &g->pause);
+    timer_stop(&edge_of(g)->wheel, &g->deadline);
+    timer_stop(&edge_of(g)->wheel, &g->pause);
     list_del(&g->node);
+    half_open_leave(edge_of(g), &g->half_open);
     uv_close((uv_handle_t *)&g->poll, on_closed);
+}
+
+static void tell(struct gate *g, const char *why)
+{
+    struct gates *all = g->gates;
+    uint64_t now = clock_ticks();
+    char peer[ADDRESS_TEXT_MAX];
+    address_write(&g->arrival.peer, peer);
+    if (now < all->quiet_until) {
+        all->untold++;
+        log_debug(log_event("proxy_refused"), log_s("peer", peer), log_s("reason", why));
+        return;
+    }
+    log_warn(log_event("proxy_refused"), log_s("peer", peer),
+             log_s("listener", g->arrival.listener->address), log_s("reason", why),
+             log_i("untold", all->untold));
+    all->quiet_until = now + TELL_MS;
+    all->untold = 0;
 }
 
 static void refuse(struct gate *g, const char *why)
 {
-    char peer[ADDRESS_TEXT_MAX];
-    address_write(&g->arrival.peer, peer);
-    log_warn(log_event("proxy_refused"), log_s("peer", peer),
-             log_s("listener", g->arrival.listener->address), log_s("reason", why));
+    tell(g, why);
     leave(g);
-    arrival_drop(g->wire->edge, &g->arrival);
+    arrival_drop(edge_of(g), &g->arrival);
 }
 
 static void on_deadline(struct timer *t)
@@ -65,7 +89,7 @@ static void on_pause(struct timer *t)
 
 static void pass_on(struct gate *g)
 {
-    struct wire *w = g->wire;
+    struct wire *w = g->gates->wire;
     struct arrival a = g->arrival;
     leave(g);
     arrival_take(w, &a);
@@ -82,7 +106,7 @@ static void stranger(struct gate *g, enum proxy_verdict verdict)
     case PROXY_MORE: break;
     }
     uv_poll_stop(&g->poll);
-    timer_set(&g->wire->edge->wheel, &g->pause, clock_ticks() + LOOK_MS);
+    timer_set(&edge_of(g)->wheel, &g->pause, clock_ticks() + LOOK_MS);
 }
 
 static void pass(struct gate *g, const struct proxy_header *h)
@@ -96,7 +120,7 @@ static void pass(struct gate *g, const struct proxy_header *h)
     }
     if (h->client.kind != ADDRESS_NONE) {
         a->peer = h->client;
-        a->proxied = trust_has(g->wire->edge->trust, &a->peer);
+        a->proxied = trust_has(edge_of(g)->trust, &a->peer);
     }
     pass_on(g);
 }
@@ -133,30 +157,48 @@ static void on_readable(uv_poll_t *poll, int status, int events)
     if (n > 0) g->n += (size_t)n;
 }
 
-void gate_enter(struct wire *w, uv_loop_t *loop, struct list *waiting, const struct arrival *a)
+static void give_up(struct half_open *h)
 {
+    refuse(CONTAINER_OF(h, struct gate, half_open),
+           "it is the oldest of too many that have sent nothing yet (limits.half_open)");
+}
+
+/* ---- life ----------------------------------------------------------------------------------- */
+
+void gates_init(struct gates *g, struct wire *wire, uv_loop_t *loop)
+{
+    *g = (struct gates){.wire = wire, .loop = loop};
+    list_init(&g->waiting);
+}
+
+void gate_enter(struct gates *gates, const struct arrival *a)
+{
+    struct edge *e = gates->wire->edge;
     struct gate *g = mem_zero(sizeof(*g));
-    g->wire = w;
+    g->gates = gates;
     g->arrival = *a;
     g->poll.data = g;
     list_init(&g->node);
+    list_init(&g->half_open.node);
+    g->half_open.give_up = give_up;
     timer_init(&g->deadline, on_deadline);
     timer_init(&g->pause, on_pause);
-    if (uv_poll_init(loop, &g->poll, a->fd) < 0) {
-        arrival_drop(w->edge, &g->arrival);
+    if (uv_poll_init(gates->loop, &g->poll, a->fd) < 0) {
+        arrival_drop(e, &g->arrival);
         free(g);
         return;
     }
-    list_append(waiting, &g->node);
-    timer_set(&w->edge->wheel, &g->deadline, clock_ticks() + w->edge->config->limits.handshake_ms);
+    list_append(&gates->waiting, &g->node);
+    timer_set(&e->wheel, &g->deadline, clock_ticks() + e->config->limits.handshake_ms);
     uv_poll_start(&g->poll, UV_READABLE, on_readable);
+    if (!a->listener->admin) half_open_enter(e, &g->half_open);
 }
 
-void gate_close(struct list *waiting)
+void gates_close(struct gates *all)
 {
-    while (!list_empty(waiting)) {
-        struct gate *g = LIST_ITEM(waiting->next, struct gate, node);
+    while (!list_empty(&all->waiting)) {
+        struct gate *g = LIST_ITEM(all->waiting.next, struct gate, node);
         leave(g);
-        arrival_drop(g->wire->edge, &g->arrival);
+        arrival_drop(edge_of(g), &g->arrival);
     }
 }

@@ -3,9 +3,12 @@
  *
  * One of a trusted proxy must begin with a PROXY header, which is taken off the socket, and not a
  * byte behind it. One of anybody else must not, and nothing is taken off. Who does otherwise, or
- * sends nothing in time, is refused, and the log says so. Worker thread. */
+ * sends nothing in time, is refused, and the log says so, though not of each: that would be a way to
+ * fill the disk. Those who wait are half open (edge/half_open.h). Worker thread. */
 #ifndef EDGE_GATE_H
 #define EDGE_GATE_H
+
+#include <stdint.h>
 
 #include <uv.h>
 
@@ -13,10 +16,19 @@
 #include "edge/arrival.h"
 #include "edge/wire.h"
 
-/* Takes the arrival over: it goes on to arrival_take(), or is dropped. `waiting` is the list of
- * those at the gate. */
-void gate_enter(struct wire *w, uv_loop_t *loop, struct list *waiting, const struct arrival *a);
+/* Of one acceptor. */
+struct gates {
+    struct wire *wire;
+    uv_loop_t *loop;
+    struct list waiting;
+    uint64_t quiet_until; /* no refusal is told before that, */
+    uint64_t untold;      /* but so many were */
+};
+
+void gates_init(struct gates *g, struct wire *wire, uv_loop_t *loop);
+/* Takes the arrival over: it goes on to arrival_take(), or is dropped. */
+void gate_enter(struct gates *gates, const struct arrival *a);
 /* Drops all that wait. The loop must run on for the closing callbacks. */
-void gate_close(struct list *waiting);
+void gates_close(struct gates *g);
 
 #endif

@@ -11,7 +11,6 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "edge/conn.h"
-#include "edge/half_open.h"
 #include "edge/sink.h"
 
 #define PIECE 16384 /* one read of a file, one write to the socket */
@@ -121,7 +120,7 @@ int response_start(struct conn *c, struct span head, const struct response_body 
     counter_add(session_worker_counters(c->edge->sessions), COUNTER_HTTP_2XX, 1);
     c->response.body = *body;
     c->state = CONN_SENDING;
-    half_open_leave(c);
+    half_open_leave(c->edge, &c->half_open);
     memcpy(piece, head.p, head.n);
     int rc = send_on(c, piece, head.n);
     if (rc != 0) return rc;
@@ -131,7 +130,7 @@ int response_start(struct conn *c, struct span head, const struct response_body 
 int response_await(struct conn *c)
 {
     c->state = CONN_SENDING;
-    half_open_leave(c);
+    half_open_leave(c->edge, &c->half_open);
     c->response.awaited = true;
     return stay(c);
 }

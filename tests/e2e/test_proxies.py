@@ -161,6 +161,22 @@ def test_connections_at_the_gate_end_with_the_server(start: Start) -> None:
         assert raw.closed()
 
 
+def test_silence_at_the_gate_is_half_open(start: Start) -> None:
+    """Who sends nothing has no place for long where others need it, and fills no disk."""
+    server = start(proxied(workers=1, limits={"half_open": 8}))
+    held = [Raw(server.port) for _ in range(60)]
+    assert all(raw.closed() for raw in held[:-8])
+    with Raw(server.port) as raw:
+        raw.send(v1("192.0.2.7"))
+        raw.upgrade()
+    held[-1].send(v1("192.0.2.7"))
+    held[-1].upgrade()
+    for raw in held:
+        raw.sock.close()
+    told = [line for line in server.log().splitlines() if "event=proxy_refused" in line]
+    assert sum("level=warn" in line for line in told) == 1 and "limits.half_open" in told[0]
+
+
 def test_mistakes() -> None:
     listen = '[{"address":"127.0.0.1:0","proxy_protocol":true}]'
     answer = run("check", env={"WSBUS_LISTEN": listen})
