@@ -14,7 +14,7 @@
 #include "base/span.h"
 
 /* So much may come of any message, however dense it is. */
-#define INFLATER_FREE 65536U
+#define INFLATER_FREE 16384U
 
 struct inflater;
 

@@ -109,7 +109,7 @@ const struct option_row option_rows[] = {
     ROW_U64(limits, fragments, "1024", 0, GIB,
             "WebSocket frames that one message may come in; 0: any number"),
     ROW_U64(limits, inflate_ratio, "100", 0, KIB,
-            "Bytes that may come of one byte of a compressed message, if it becomes more than 65536; "
+            "Bytes that may come of one byte of a compressed message, if it becomes more than 16384; "
             "0: any number"),
     ROW_U64(limits, connections, "100000", 1, 10000000, "Connections of the process"),
     ROW_U64(limits, address_connections, "1000", 0, 10000000,

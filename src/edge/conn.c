@@ -276,13 +276,12 @@ static int take_compressed(struct conn *c, struct span packed)
     const struct inflater_bounds bounds = {c->limit, config->limits.inflate_ratio};
     struct inflater *inflater = c->edge->inflater;
     struct span plain;
+    if (!session_listens(c->session)) return 0;
     count(c, COUNTER_PACKED_FRAMES_IN, 1);
     count(c, COUNTER_PACKED_BYTES_IN, packed.n);
     switch (inflater_message(inflater, packed, &bounds, &plain)) {
     case INFLATER_OK: break;
-    case INFLATER_BROKEN:
-        session_explain(c->session, "a compressed message is broken");
-        return refuse_message(c, CLOSE_NOT_UTF8);
+    case INFLATER_BROKEN: c->undeflated = true; return refuse_message(c, CLOSE_NOT_UTF8);
     case INFLATER_TOO_LARGE: conn_broken(c, CLOSE_TOO_BIG); return 0;
     case INFLATER_TOO_DENSE:
         refuse_exceeding(c, "limits.inflate_ratio", COUNTER_LIMIT_INFLATE_RATIO);
@@ -413,6 +412,7 @@ static void conn_close(struct transport *t, enum close_code code, const char *re
     struct conn *c = conn_of(t);
     if (c->state != CONN_OPEN) return;
     unsigned char frame[4 + CLOSE_REASON_MAX];
+    if (c->undeflated && code == CLOSE_NOT_UTF8) reason = "a compressed message is broken";
     size_t n = reason ? strnlen(reason, CLOSE_REASON_MAX) : 0;
     size_t size = code == CLOSE_NO_CODE ? 0 : 2 + n;
     frame[0] = 0x88; /* FIN, close */

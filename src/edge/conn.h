@@ -62,6 +62,7 @@ struct conn {
     struct utf8 utf8;  /* of the text in hand */
     bool within;       /* a part of a message has come */
     bool compressed;   /* and it is */
+    bool undeflated;   /* one was that cannot be read */
     bool window_asked; /* of the handshake: the client has asked for transport.window_bits */
     bool peer_closed;  /* its close frame has come */
     struct addresses_entry *entry;

@@ -121,9 +121,8 @@ struct session {
     uint64_t errors_from;
     uint64_t counted; /* of `out`, in COUNTER_QUEUE_BYTES */
     struct budget budget;
-    const char
-        *limit; /* what it is closed for, where its code alone does not say: constant; or NULL */
-    uint64_t alive; /* ticks of the last sign of life */
+    const char *limit; /* what it is closed for with CLOSE_LIMIT, constant; or NULL */
+    uint64_t alive;    /* ticks of the last sign of life */
     uint64_t ping_due, leave;
     struct timer timer; /* OPEN, DRAINING: ping, its deadline, leave; CLOSING: the end of it */
     struct list node, ending;

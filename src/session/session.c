@@ -459,12 +459,17 @@ struct session *session_open_raw(struct session_worker *w, struct transport *t, 
     return s;
 }
 
+bool session_listens(const struct session *s)
+{
+    return s->state <= SESSION_DRAINING;
+}
+
 void session_text(struct session *s, struct span text)
 {
     struct session_worker *w = s->w;
 
     w->now = s->alive = clock_ticks();
-    if (s->state > SESSION_DRAINING) return;
+    if (!session_listens(s)) return;
     counter_add(&w->counters, COUNTER_FRAMES_IN, 1);
     counter_add(&w->counters, COUNTER_BYTES_IN, text.n);
     if (!budget_take(&s->budget, &w->rates, BUDGET_FRAMES, 1, w->now))
@@ -513,11 +518,6 @@ void session_exceeds(struct session *s, const char *option, enum counter which)
 {
     s->w->now = clock_ticks();
     session_limit(s, option, which);
-}
-
-void session_explain(struct session *s, const char *why)
-{
-    if (s->state < SESSION_CLOSING && !s->limit) s->limit = why;
 }
 
 void session_gone(struct session *s)

@@ -62,6 +62,8 @@ struct counters *session_worker_counters(struct session_worker *w);
 struct session *session_open(struct session_worker *w, struct transport *t, const char *peer);
 /* One whole text message, at most limits.frame_bytes. May end the session (transport close). */
 void session_text(struct session *s, struct span text);
+/* Would that be looked at? Not any more once it closes. */
+bool session_listens(const struct session *s);
 /* A sign of life: any bytes, a pong. */
 void session_alive(struct session *s);
 /* A WebSocket ping, whose answer goes the way of everything else that is sent; and a pong. Both
@@ -75,8 +77,6 @@ void session_writable(struct session *s);
 void session_fail(struct session *s, enum close_code code);
 /* The same with CLOSE_LIMIT and the option's name (constant), and counts it. */
 void session_exceeds(struct session *s, const char *option, enum counter which);
-/* The close that is about to come has this reason (constant), instead of what its code usually has. */
-void session_explain(struct session *s, const char *why);
 /* The connection is gone; the transport is not touched any more. The session frees itself. */
 void session_gone(struct session *s);
 

@@ -386,7 +386,7 @@ def test_many_small_bombs(special: Server, connect: Connect) -> None:
     """Within the limits of one message, a rate bounds what they become together."""
     with Packed(special.port) as raw:
         raw.open()
-        one = packed(b'{"type":"ping"}' + b" " * 60_000)
-        raw.send(one * 5000)
+        one = packed(b'{"type":"ping"}' + b" " * 16_000)
+        raw.send(one * 20_000)
         assert raw.ends() == (4502, "limits.bytes_per_second")
     connect(special).quiet()
