@@ -20,6 +20,7 @@
 #include "edge/edge.h"
 #include "edge/guard.h"
 #include "edge/half_open.h"
+#include "edge/offer.h"
 #include "edge/response.h"
 #include "edge/tls_front.h"
 #include "protocol/codes.h"
@@ -59,12 +60,13 @@ struct conn {
     enum conn_state state;
     enum close_code code; /* of our close frame; 0: there is none yet */
     int fd;
-    struct utf8 utf8;  /* of the text in hand */
-    bool within;       /* a part of a message has come */
-    bool compressed;   /* and it is */
-    bool undeflated;   /* one was that cannot be read */
-    bool window_asked; /* of the handshake: the client has asked for transport.window_bits */
-    bool peer_closed;  /* its close frame has come */
+    struct utf8 utf8;           /* of the text in hand */
+    bool within;                /* a part of a message has come */
+    bool compressed;            /* and it is */
+    bool undeflated;            /* one was that cannot be read */
+    bool peer_closed;           /* its close frame has come */
+    enum offer_verdict offered; /* of the handshake: compressed messages; */
+    struct offer offer;         /* OFFER_TAKEN */
     struct addresses_entry *entry;
     enum arrival_refusal refusal; /* of an upgrade */
     bool loopback;                /* came in on a loopback listener */

@@ -53,10 +53,25 @@ static bool worth_reading(struct span all, size_t new, size_t most)
     return all.n - new <= 64 || all.n >= most || memchr(all.p + all.n - new, '\n', new);
 }
 
+/* Extensions are none of libwebsockets' business, which hangs up on a list of 255 bytes: what is
+ * offered is read here, and head_strip() leaves it out. Of all such headers the first offer counts that
+ * can be taken. */
+static void take_offers(struct conn *c, const char *p, size_t n)
+{
+    struct head_field field;
+    size_t at = 0;
+    while (head_next(span_of(p, n), "sec-websocket-extensions", &at, &field)) {
+        struct offer offer;
+        enum offer_verdict verdict = offer_read(field.value, &offer);
+        if (verdict == OFFER_TAKEN && c->offered == OFFER_NONE) c->offer = offer;
+        if (verdict == OFFER_MALFORMED || c->offered == OFFER_NONE) c->offered = verdict;
+    }
+}
+
 /* All of a head has come, or nothing that can become one. Every answer but that to a handshake ends
  * its connection: what comes behind such a request is nobody's (libwebsockets 4.3 would end the
  * connection for it while the answer is still being made). */
-static bool pass_head(struct conn *c, const struct head *h)
+static bool pass_head(struct conn *c, const struct head *h, const char *p)
 {
     struct guard *g = &c->guard;
     if (h->status != 0) {
@@ -65,6 +80,7 @@ static bool pass_head(struct conn *c, const struct head *h)
         return false;
     }
     buf_free(&g->head);
+    if (h->upgrade) take_offers(c, p, h->size);
     g->state = h->upgrade ? GUARD_REQUEST : GUARD_DEAF;
     return true;
 }
@@ -97,7 +113,7 @@ static ssize_t read_head(struct conn *c, const struct tap_source *from, char *p,
         got = tap_read(from, p + before, take_how_much(from, &h, before, (size_t)got));
         if (got <= 0) return got;
         if (h.size > 0 || h.status != 0)
-            return pass_head(c, &h) ? (ssize_t)head_strip(p, h.size) : nothing(c, from);
+            return pass_head(c, &h, p) ? (ssize_t)head_strip(p, h.size) : nothing(c, from);
         buf_append(&g->head, p + before, (size_t)got);
     }
 }

@@ -10,7 +10,6 @@
 #include <strings.h>
 
 #include "edge/http.h"
-#include "edge/offer.h"
 #include "edge/raw.h"
 #include "edge/wire.h"
 
@@ -19,9 +18,6 @@
 #define LIST_MAX 128
 
 #define FORWARDED_MAX 2048 /* X-Forwarded-For */
-
-/* A longer list of extensions makes libwebsockets hang up, whether it knows any or not. */
-#define EXTENSIONS_MAX 255
 
 static const struct http_answer fine = {0, NULL, NULL};
 static const struct http_answer no_websocket = {404, NULL, "There are no WebSockets here."};
@@ -153,30 +149,18 @@ static struct http_answer check_access(struct conn *c)
 
 static struct http_answer check_extensions(struct conn *c)
 {
-    char room[EXTENSIONS_MAX];
-    struct offer offer;
-    struct span list;
-    if (!take(c->wsi, WSI_TOKEN_EXTENSIONS, room, sizeof(room), &list))
-        return bad("Sec-WebSocket-Extensions is too long.");
-    if (!list.p || !c->edge->inflater) return fine;
-    switch (offer_read(list, &offer)) {
-    case OFFER_NONE: break;
-    case OFFER_MALFORMED: return bad("Sec-WebSocket-Extensions is malformed.");
-    case OFFER_TAKEN:
-        c->transport.window_bits = offer.window_bits;
-        c->window_asked = offer.window_asked;
-        break;
-    }
+    if (!c->edge->inflater || c->offered == OFFER_NONE) return fine;
+    if (c->offered == OFFER_MALFORMED) return bad("Sec-WebSocket-Extensions is malformed.");
+    c->transport.window_bits = c->offer.window_bits;
     return fine;
 }
 
 /* libwebsockets asks also for answers to plain requests, where there was no offer. */
 void handshake_answer(struct conn *c, struct lws_process_html_args *args)
 {
-    const struct offer taken = {c->transport.window_bits, c->window_asked};
     char line[OFFER_ANSWER_MAX];
-    if (taken.window_bits == 0) return;
-    size_t n = offer_answer(&taken, line);
+    if (c->transport.window_bits == 0) return;
+    size_t n = offer_answer(&c->offer, line);
     if (args->max_len < 0 || (size_t)args->max_len < n) {
         c->transport.window_bits = 0; /* nobody has been told */
         return;

@@ -19,7 +19,6 @@ static const char *const fields[] = {
     "transfer-encoding",
     "connection",
     "sec-websocket-protocol",
-    "sec-websocket-extensions",
     "x-forwarded-for",
     "accept-encoding",
     "if-none-match",
@@ -271,4 +270,17 @@ size_t head_strip(char *p, size_t size)
         kept += line.n + 1;
     }
     return kept;
+}
+
+bool head_next(struct span head, const char *name, size_t *at, struct head_field *ret)
+{
+    struct span rest = span_of(head.p + *at, head.n - *at), line;
+    while (cut(&rest, '\n', &line)) {
+        *at = (size_t)(rest.p - head.p);
+        if (!cut(&line, ':', &ret->name) || !is(ret->name, name)) continue;
+        line.n--; /* CR */
+        ret->value = trim(line);
+        return true;
+    }
+    return false;
 }

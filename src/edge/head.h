@@ -32,4 +32,11 @@ void head_read(struct span in, size_t most, struct head *ret);
  * swallows the header behind it, whichever that is: an Origin, a proxy's X-Forwarded-For. */
 size_t head_strip(char *p, size_t size);
 
+/* In a whole head that may go on: the next line with this name (lower case) behind *at, which begins
+ * at 0. False: there is none. */
+struct head_field {
+    struct span name, value;
+};
+bool head_next(struct span head, const char *name, size_t *at, struct head_field *ret);
+
 #endif

@@ -26,7 +26,7 @@ struct offer {
     bool window_asked;    /* the client has said so */
 };
 
-/* `extensions` is the value of Sec-WebSocket-Extensions, of several such headers joined by commas.
+/* `extensions` is the value of one header Sec-WebSocket-Extensions.
  * *ret is filled with OFFER_TAKEN. */
 enum offer_verdict offer_read(struct span extensions, struct offer *ret);
 /* The header line of the answer, with its CRLF; its length. */

@@ -5,6 +5,17 @@
 
 #define MOST 4096
 
+static void look_for_fields(struct span head)
+{
+    struct head_field field;
+    size_t at = 0;
+
+    while (head_next(head, "host", &at, &field)) {
+        HOLDS(at <= head.n && field.name.n == 4);
+        HOLDS(field.value.p >= field.name.p + 5 && field.value.p + field.value.n < head.p + at);
+    }
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct span in = {(const char *)data, size};
@@ -25,6 +36,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         HOLDS(part.status == 0);
         HOLDS(memcmp(in.p + whole.size - 4, "\r\n\r\n", 4) == 0);
         HOLDS(!memchr(in.p, '\0', whole.size));
+        look_for_fields(span_of(in.p, whole.size));
     }
     return 0;
 }

@@ -254,12 +254,31 @@ static void test_strip(void **state)
     }
 }
 
+/* Every line of one name, whatever stands in front of it. */
+static void test_fields(void **state)
+{
+    struct span head =
+        SPAN("GET /x:y HTTP/1.1\r\nHost: a\r\nSEC-thing:  one, two \r\nOther: sec-thing: "
+             "no\r\nsec-thing:\r\nSec-Thing2: no\r\n\r\n");
+    struct head_field field;
+    size_t at = 0;
+
+    (void)state;
+    assert_true(head_next(head, "sec-thing", &at, &field));
+    assert_true(span_eq(field.value, SPAN("one, two")));
+    assert_true(span_eq(field.name, SPAN("SEC-thing")));
+    assert_true(head_next(head, "sec-thing", &at, &field));
+    assert_int_equal(field.value.n, 0);
+    assert_false(head_next(head, "sec-thing", &at, &field));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_good),   cmocka_unit_test(test_what_follows_is_not_part_of_it),
         cmocka_unit_test(test_bad),    cmocka_unit_test(test_sizes),
         cmocka_unit_test(test_pieces), cmocka_unit_test(test_strip),
+        cmocka_unit_test(test_fields),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
