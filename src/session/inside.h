@@ -80,6 +80,11 @@ struct session_worker {
     struct list sessions;
     uint64_t count;
     struct list ending; /* sessions to look at when the turn ends */
+    struct list failed; /* to be closed, one after the other: libwebsockets walks over all its
+                            connections for each that goes */
+    uint64_t failed_at; /* ticks of the last look at these */
+    uint32_t failed_credit;
+    struct timer failed_due;
     bool draining;
     uint64_t drain_end; /* ticks */
 

@@ -24,7 +24,8 @@ static void arm(struct session *s);
 
 static void end_later(struct session *s)
 {
-    if (list_empty(&s->ending)) list_append(&s->w->ending, &s->ending);
+    list_del(&s->ending);
+    list_append(&s->w->ending, &s->ending);
 }
 
 /* What has changed since the last time. */

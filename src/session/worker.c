@@ -12,10 +12,11 @@
 #define WRITE_SOME 16       /* sockets, between two looks at the clock */
 #define SHED_TURN 64        /* sessions that may go in one turn */
 #define SHED_PATIENCE 500u  /* ms for other workers, whose sessions are further behind */
+#define FAILED_AT_ONCE 16u  /* sessions that failed and are closed in one turn */
 #define SETTLE_BYTES 65536u /* of the inbox, dealt with before the posters are told */
 
 /* It is the turn that follows which was waited for. */
-static void on_pause(struct timer *t)
+static void on_due(struct timer *t)
 {
     (void)t;
 }
@@ -39,12 +40,16 @@ struct session_worker *session_worker_new(const struct session_worker_spec *spec
     map_init(&w->errands);
     map_init(&w->lanes);
     laggards_init(&w->laggards, spec->index);
-    timer_init(&w->pause, on_pause);
+    timer_init(&w->pause, on_due);
     w->late_end = &w->late;
     list_init(&w->stalling);
     heap_init(&w->order);
     list_init(&w->sessions);
     list_init(&w->ending);
+    list_init(&w->failed);
+    w->failed_at = w->now;
+    w->failed_credit = FAILED_AT_ONCE;
+    timer_init(&w->failed_due, on_due);
     request_parser_init(&w->parser);
     buf_init(&w->topic, BUF_UNLIMITED); /* bounded by the channel's name and the rule */
     buf_init(&w->out, BUF_UNLIMITED);   /* bounded by the answer of the bus */
@@ -71,6 +76,7 @@ void session_worker_free(struct session_worker *w)
         mail_free(item);
     }
     timer_stop(w->spec.timers, &w->pause);
+    timer_stop(w->spec.timers, &w->failed_due);
     slip_unref(w->ping);
     buf_free(&w->out);
     buf_free(&w->topic);
@@ -211,6 +217,27 @@ void session_worker_inbox(struct session_worker *w)
 
 /* ---- turn ------------------------------------------------------------------------------------ */
 
+static struct session *next_ending(struct list *from)
+{
+    return LIST_ITEM(list_pop(from), struct session, ending);
+}
+
+/* One in a millisecond, and a few at once after a rest. */
+static void close_failed(struct session_worker *w)
+{
+    uint64_t credit = w->failed_credit + (w->now - w->failed_at);
+
+    credit = credit < FAILED_AT_ONCE ? credit : FAILED_AT_ONCE;
+    w->failed_at = w->now;
+    for (; credit > 0 && !list_empty(&w->failed); credit--)
+        session_settle(next_ending(&w->failed));
+    w->failed_credit = (uint32_t)credit;
+    if (list_empty(&w->failed))
+        timer_stop(w->spec.timers, &w->failed_due);
+    else
+        timer_set(w->spec.timers, &w->failed_due, w->now + 1);
+}
+
 static void settle_sessions(struct session_worker *w)
 {
     struct list now;
@@ -219,8 +246,14 @@ static void settle_sessions(struct session_worker *w)
      * event that it waits for. */
     list_init(&now);
     list_move(&now, &w->ending);
-    while (!list_empty(&now))
-        session_settle(LIST_ITEM(list_pop(&now), struct session, ending));
+    while (!list_empty(&now)) {
+        struct session *s = next_ending(&now);
+        if (s->state == SESSION_FAILED)
+            list_append(&w->failed, &s->ending);
+        else
+            session_settle(s);
+    }
+    close_failed(w);
 }
 
 static void count_written(struct session_worker *w)
@@ -309,4 +342,7 @@ void session_worker_finish(struct session_worker *w)
     for (n = w->sessions.next; n != &w->sessions; n = n->next)
         session_cut(LIST_ITEM(n, struct session, node), CLOSE_RESTART);
     settle_sessions(w);
+    while (!list_empty(&w->failed))
+        session_settle(next_ending(&w->failed));
+    close_failed(w);
 }

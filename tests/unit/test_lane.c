@@ -307,6 +307,34 @@ static void test_who_reads_is_served_first(void **state)
     wire_gone(&rig, &other);
 }
 
+/* Closing is not free of cost: many who fail together are closed one after the other. */
+static void test_many_at_once(void **state)
+{
+    enum { MANY = 40 };
+    static struct wire wires[MANY];
+    int closed = 0;
+    (void)state;
+
+    for (int i = 0; i < MANY; i++) {
+        wire_open(&rig, &wires[i]);
+        wire_send(&rig, &wires[i], "{\"type\":\"subscribe\",\"channel\":\"log.a\"}");
+        rig_subscribed(&rig, rig_number(&rig, 0, MAIL_SUBSCRIBE), 50);
+        wires[i].result = TRANSPORT_CHOKED;
+    }
+    for (int i = 0; i < 30; i++)
+        post("log.a", 50, "0/1", i);
+    for (int i = 0; i < MANY; i++)
+        closed += wires[i].code == CLOSE_SLOW;
+    assert_int_equal(closed, 16);
+    wire_gone(&rig, &wires[MANY - 1]); /* one that waits for that */
+    rig_wait(&rig, 50);
+    rig_wait(&rig, 50);
+    for (int i = 0; i < MANY - 1; i++) {
+        assert_int_equal(wires[i].code, CLOSE_SLOW);
+        wire_gone(&rig, &wires[i]);
+    }
+}
+
 /* ---- at the memory ceiling --------------------------------------------------------------------- */
 
 static uint64_t resident;
@@ -376,6 +404,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_what_is_below_counts, setup, teardown),
         cmocka_unit_test_setup_teardown(test_unsubscribe_with_a_gap, setup, teardown),
         cmocka_unit_test_setup_teardown(test_who_reads_is_served_first, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_many_at_once, setup, teardown),
         cmocka_unit_test_setup_teardown(test_memory_ceiling, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
