@@ -381,7 +381,7 @@ static void arm_by_time(struct stall *st, uint64_t due, uint64_t now, uint64_t m
 void stalls_arm(struct session *s)
 {
     struct outq_limits limits;
-    uint64_t now = s->w->now, count = 0;
+    uint64_t now = s->w->now, count = 1;
     size_t keeps, loses;
     uint32_t at;
     bool dated;
@@ -391,7 +391,7 @@ void stalls_arm(struct session *s)
     dated = limits.ms > 0 && oldest(s, &at);
     keeps = spare(s, &limits, false);
     loses = spare(s, &limits, true);
-    for (struct list *i = s->stalls.next; i != &s->stalls; i = i->next)
+    for (struct list *i = s->stalls.next->next; i != &s->stalls; i = i->next)
         count++;
     for (struct list *i = s->stalls.next; i != &s->stalls; i = i->next) {
         struct stall *st = stall_of(i);
