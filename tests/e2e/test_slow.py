@@ -271,9 +271,10 @@ def test_memory_ceiling_with_many_stalled_readers(start: Start) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and hard < READERS + 2000:
         pytest.skip(f"no more than {hard} files may be open")
-    # So many connections need about 70 MiB; what waits for those who stall would be 15 MiB more.
-    ceiling = 80 << 20
+    # So many connections need about 50 MiB; what waits for those who stall is 30 MiB more in a minute.
+    ceiling = 72 << 20
     limits = {"ping_ms": 0, "connections": READERS + 500}
+    limits |= {"queue_bytes": 16 << 20, "queue_ms": 300_000}
     forgetful = {
         "workers": 1,
         "buses": {"m": {"type": "memory", "history": 10}},
