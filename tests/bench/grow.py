@@ -8,8 +8,8 @@
 on loopback (sink.c): as many as a process may have files, on one channel and on up to ten each; payloads
 from 10 bytes to 1 MiB; one to four workers. Processor time is the daemon's, user and system.
 
-Figures go into build/bench/growth.json, part by part; with --page docs/growth.svg is drawn of it (which
-needs matplotlib) and the tables are printed that docs/growth.md has. Loopback only; stops what it starts.
+Figures go into build/bench/growth.json, part by part; with --page the tables of docs/growth.md are written
+and docs/growth.svg is drawn (which needs matplotlib). Loopback only; stops what it starts.
 """
 
 from __future__ import annotations
@@ -247,7 +247,7 @@ def real_channels() -> list[dict[str, Any]]:
 
 def real_payload() -> list[dict[str, Any]]:
     # At most 200 MB a second.
-    return [measure(200, 0, n, min(500, 1e6 / n)) for n in STUB["payload"]]
+    return [measure(200, 0, n, min(100, 1e6 / n)) for n in STUB["payload"]]
 
 
 def real_workers() -> list[dict[str, Any]]:
@@ -269,11 +269,9 @@ def grouped(n: float, digits: int = 0) -> str:
     return f"{n:,.{digits}f}".replace(",", " ")
 
 
-def table(head: list[str], rows: list[list[str]]) -> None:
-    print("\n| " + " | ".join(head) + " |")
-    print("| " + " | ".join(["---:"] * len(head)) + " |")
-    for row in rows:
-        print("| " + " | ".join(row) + " |")
+def table(head: list[str], rows: list[list[str]]) -> str:
+    lines = [head, ["---:"] * len(head), *rows]
+    return "".join("| " + " | ".join(line) + " |\n" for line in lines)
 
 
 # Columns of a stub's table: name, figure, digits.
@@ -305,36 +303,68 @@ LONGEST = {
 }
 
 
-def tell(results: dict[str, Any]) -> None:
-    for kind, rows in results.get("stub", {}).items():
-        columns = COLUMNS[kind]
-        table(
-            [kind] + [name for name, _ in columns],
-            [[grouped(row["n"])] + [grouped(row[f]) for _, f in columns] for row in rows],
+TITLES = {
+    "sockets": "By stub: connections on one channel",
+    "keys": "By stub: channels that are keys of one topic, 100 on each connection",
+    "topics": "By stub: channels with a topic each, 100 on each connection",
+    "payload": "By stub: payload, 1 000 connections on one channel",
+    "queue": "By stub: a connection that takes nothing while messages come",
+    "map": "By stub: one table (`base/map.h`)",
+    "timers": "By stub: one timer wheel (`base/timers.h`)",
+}
+REAL_TITLES = {
+    "sockets": "Real: connections on one channel, 100 000 deliveries a second",
+    "channels": "Real: a topic for each channel, 10 000 messages a second",
+    "payload": "Real: payload, 200 connections on one channel",
+    "workers": "Real: workers, 10 000 connections on one channel, 100 000 deliveries a second",
+}
+
+
+def tell_stub(kind: str, rows: list[dict[str, Any]]) -> str:
+    columns = COLUMNS[kind]
+    text = f"\n### {TITLES[kind]}\n\n" + table(
+        [kind] + [name for name, _ in columns],
+        [[grouped(row["n"])] + [grouped(row[f]) for _, f in columns] for row in rows],
+    )
+    if longest := LONGEST.get(kind):
+        text += "\n" + table(
+            [kind] + [f"{what}: longest ms" for what in longest],
+            [
+                [grouped(row["n"])]
+                + [grouped(row[f"{what}_longest_us"] / 1000, 2) for what in longest]
+                for row in rows
+            ],
         )
-        if longest := LONGEST.get(kind):
-            table(
-                [kind] + [f"{what}, longest ms" for what in longest],
-                [
-                    [grouped(row["n"])]
-                    + [grouped(row[f"{what}_longest_us"] / 1000, 2) for what in longest]
-                    for row in rows
-                ],
-            )
-    for part in ("sockets", "channels", "payload", "workers"):
-        head = ["sockets", "channels", "payload bytes", "workers", "a delivery us", "connect us"]
-        head += ["subscribe us", "a socket bytes", "a subscription bytes"]
-        if rows := results.get(part):
-            print(f"\n{part}")
-            table(
-                head,
-                [
-                    [grouped(r[n]) for n in ("sockets", "channels", "size", "workers")]
-                    + [grouped(r[n], 2) for n in ("deliver_us", "connect_us", "subscribe_us")]
-                    + [grouped(r[n]) for n in ("socket_bytes", "subscription_bytes")]
-                    for r in rows
-                ],
-            )
+    return text
+
+
+def tell_real(part: str, rows: list[dict[str, Any]]) -> str:
+    head = ["sockets", "channels", "payload", "workers", "a delivery us", "connect us"]
+    head += ["subscribe us", "a socket bytes", "a subscription bytes"]
+    return f"\n### {REAL_TITLES[part]}\n\n" + table(
+        head,
+        [
+            [grouped(r[n]) for n in ("sockets", "channels", "size", "workers")]
+            + [grouped(r[n], 1) for n in ("deliver_us", "connect_us", "subscribe_us")]
+            + [grouped(r[n]) for n in ("socket_bytes", "subscription_bytes")]
+            for r in rows
+        ],
+    )
+
+
+def tell(results: dict[str, Any]) -> str:
+    stub_ = results.get("stub", {})
+    text = "".join(tell_real(part, results[part]) for part in REAL_TITLES if part in results)
+    return text + "".join(tell_stub(kind, stub_[kind]) for kind in TITLES if kind in stub_)
+
+
+def write_page(results: dict[str, Any]) -> None:
+    page = ROOT / "docs" / "growth.md"
+    begin, end = "<!-- figures: written by tests/bench/grow.py -->\n", "<!-- end of figures -->"
+    before, _, rest = page.read_text().partition(begin)
+    _, _, after = rest.partition(end)
+    page.write_text(before + begin + tell(results) + "\n" + end + after)
+    draw(results, ROOT / "docs" / "growth.svg")
 
 
 def draw(results: dict[str, Any], file: Path) -> None:
@@ -419,9 +449,9 @@ def main() -> int:
             results[part] = PARTS[part]()
         results["machine"] = machine()
         RESULTS.write_text(json.dumps(results, indent=1) + "\n")
-    tell(results)
+    print(tell(results))
     if options.page:
-        draw(results, ROOT / "docs" / "growth.svg")
+        write_page(results)
     return 0
 
 

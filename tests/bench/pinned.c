@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-static uint64_t ticks = 1000000, micros = 1000000000, chance = 1;
+static uint64_t ticks = 1000000, chance = 1;
 static int64_t wall = INT64_C(1700000000000);
 
 uint64_t clock_ticks(void)
@@ -18,17 +18,9 @@ int64_t clock_wall(void)
     return wall;
 }
 
-uint64_t clock_work_us(void);
-
-/* A microsecond goes by each time that somebody looks, half of it with work. */
 uint64_t clock_us(void)
 {
-    return ++micros;
-}
-
-uint64_t clock_work_us(void)
-{
-    return micros / 2;
+    return ticks * 1000;
 }
 
 void clock_freeze(uint64_t to_ticks, int64_t to_wall)
@@ -41,7 +33,6 @@ void clock_advance(uint64_t ms)
 {
     ticks += ms;
     wall += (int64_t)ms;
-    micros += ms * 1000;
 }
 
 void clock_thaw(void) {}
