@@ -408,8 +408,9 @@ def draw(results: dict[str, Any], file: Path) -> None:
     axes[1][0].set(title="Longest that a loop is kept in one go", ylabel="milliseconds")
     for axis in (axes[0][0], axes[0][1], axes[1][0]):
         axis.set(xlabel="connections or channels", xscale="log", yscale="log")
+    axes[0][1].set(yscale="linear", ylim=(0, None))
     line(axes[1][1], "payload", "publish_ns", "publish", 1000)
-    line(axes[1][1], "payload", "deliver_ns", "delivery to a stub", 1000)
+    line(axes[1][1], "payload", "deliver_ns", "delivery to a stub, with its share of the publish", 1000)
     rows = results["payload"]
     axes[1][1].plot(
         [r["size"] for r in rows], [r["deliver_us"] for r in rows], "s--", ms=4,

@@ -155,7 +155,7 @@ static const struct transport_ops far_ops = {
 
 void far_open(struct stage *s, struct far *f)
 {
-    *f = (struct far){.transport = {&far_ops}};
+    *f = (struct far){.transport = {.ops = &far_ops}};
     f->session = session_open(s->worker, &f->transport, "127.0.0.1:50000");
 }
 
