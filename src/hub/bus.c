@@ -442,6 +442,14 @@ void bus_pause(struct hub_bus *b)
     if (!timer_is_set(&b->pause)) bus_timer(b, &b->pause, PACE_WAIT_MS);
 }
 
+static void past_turn(struct follower *s)
+{
+    if (s->state == FOLLOWER_LOCATING)
+        follower_locate(s);
+    else
+        replay_pull(s);
+}
+
 /* A few chunks of replays, then what is live has its turn: thousands who resume at once must not
  * make everybody else wait for all of them. True: there is more, and no reason to pause. */
 static bool on_turn(void *handler)
@@ -454,7 +462,7 @@ static bool on_turn(void *handler)
     pace_turn(&b->pace, now);
     while (bus_instance(b) && !list_empty(&b->pulls) && pace_may(&b->pace)) {
         uint64_t began = now;
-        replay_pull(LIST_ITEM(list_pop(&b->pulls), struct follower, pull));
+        past_turn(LIST_ITEM(list_pop(&b->pulls), struct follower, pull));
         now = clock_us();
         pace_spent(&b->pace, now - began);
     }

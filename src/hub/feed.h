@@ -63,7 +63,7 @@ struct hub_bus {
     struct map tokens_of_feeds; /* struct feed by the token of its upstream subscription */
     struct map followers;       /* by (worker, id) */
     struct list late;           /* feeds that are behind on some worker, or were lately */
-    struct list pulls;          /* followers whose next chunk has been asked for */
+    struct list pulls;          /* followers whose place is to be found, or their next chunk */
     struct pace pace;           /* of all that is done for the past */
     struct timer pause;         /* until the next of these */
     uint32_t replays;           /* followers that replay, or look for their place */
@@ -256,7 +256,8 @@ bool channel_positions(struct feed *f);
 /* follower.c: from the request to membership or replay */
 void follower_new(struct hub_bus *b, struct mail_ask *ask); /* takes the item over */
 struct follower *follower_find(struct hub_bus *b, unsigned worker, uint64_t id);
-void follower_admit(struct follower *s); /* the feed is LIVE */
+void follower_admit(struct follower *s);  /* the feed is LIVE */
+void follower_locate(struct follower *s); /* it is its turn to look for its place */
 void follower_on_located(struct follower *s, const struct wsbus_answer *a,
                          const struct wsbus_located *l);
 void follower_refuse(struct follower *s, enum error_code code, const char *words); /* frees */

@@ -241,7 +241,7 @@ static void admit_now_later(struct follower *s)
     admit_replay(s, cursor_copy(v.cursor), &v);
 }
 
-static void follower_locate(struct follower *s)
+void follower_locate(struct follower *s)
 {
     struct mail_ask *ask = s->ask;
     struct wsbus_locate l = {
@@ -267,11 +267,12 @@ static void follower_locate(struct follower *s)
         break;
     default: l.place = WSBUS_EARLIEST; break;
     }
+    if (s->answer) return; /* it was refused, and that waits for another one's answer */
     if (!bus_instance(s->bus)) {
         follower_refuse(s, ERR_BUS_UNAVAILABLE, NULL);
         return;
     }
-    follower_state(s, FOLLOWER_LOCATING);
+    bus_timer(s->bus, &s->deadline, s->bus->config->bus_wait);
     s->pending = pending_new(s->bus, PENDING_FOLLOWER);
     s->pending->follower = s;
     bus_locate(s->bus, s->pending->token, l);
@@ -363,5 +364,9 @@ void follower_admit(struct follower *s)
     }
     if (from == FROM_AFTER && admit_after(s)) return;
     if (from == FROM_LAST && admit_last(s)) return;
-    follower_locate(s);
+    /* Its place is looked for when it is its turn; the bus's time begins then. */
+    follower_state(s, FOLLOWER_LOCATING);
+    timer_stop(bus_timers(s->bus), &s->deadline);
+    list_append(&s->bus->pulls, &s->pull);
+    bus_turn(s->bus);
 }
