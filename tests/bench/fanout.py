@@ -15,7 +15,7 @@ falls behind cannot hide it. "CPU us" is processor time of the server, user and 
 message at one socket; ratios are those of two streams of the same round.
 
 Needs root for nothing; loopback only; ends by itself and stops what it starts. What is not installed is
-left out and named. CENTRIFUGO=/path/to/centrifugo measures that too.
+left out and named. CENTRIFUGO=/path/to/centrifugo measures that too, WSBUS_BIN another build of wsbus.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def build() -> None:
         out = TOOLS / name
         if out.exists() and out.stat().st_mtime > newest:
             continue
-        new = out.with_suffix(".new")
+        new = out.with_suffix(f".{os.getpid()}")
         argv = ["cc", "-std=c11", "-D_GNU_SOURCE", "-O2", "-o", str(new)]
         argv += [str(HERE / f"{file}.c") for file in files] + [f"-l{lib}" for lib in libraries]
         subprocess.run(argv, check=True)

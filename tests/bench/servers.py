@@ -28,6 +28,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 HERE = ROOT / "tests" / "bench"
 TOOLS = ROOT / "build" / "bench"
+BINARY = os.environ.get("WSBUS_BIN") or str(ROOT / "build" / "wsbus")
 NCHAN = Path("/usr/lib/nginx/modules/ngx_nchan_module.so")
 CENTRIFUGO = os.environ.get("CENTRIFUGO", "")
 sys.path.insert(0, str(ROOT / "tests" / "e2e"))
@@ -248,7 +249,7 @@ class Wsbus(Server):
             config.update(DEFLATE)
         path = self.aids.folder / "wsbus.json"
         path.write_text(json.dumps(config))
-        return [str(ROOT / "build" / "wsbus"), "-c", str(path)]
+        return [BINARY, "-c", str(path)]
 
 
 class WsbusMemory(Wsbus):
@@ -445,7 +446,7 @@ def no_kafka() -> str:
 def deflate_options() -> dict[str, Any]:
     """What switches permessage-deflate on in this build of wsbus; empty: nothing does."""
     with suppress(OSError, subprocess.CalledProcessError):
-        argv = [str(ROOT / "build" / "wsbus"), "schema"]
+        argv = [BINARY, "schema"]
         schema = json.loads(subprocess.run(argv, check=True, capture_output=True).stdout)
         if "compression" in schema["properties"]:
             return {"compression": {"enabled": True}}
