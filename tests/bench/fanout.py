@@ -128,7 +128,7 @@ def arguments() -> argparse.Namespace:
 
 
 def measure(options: argparse.Namespace, results: Results, wanted: list[str]) -> None:
-    how = Options(options.rounds, options.seconds, 30 if options.full else 5, 3 if options.full else 2)
+    how = Options(options.rounds, options.seconds, 10 if options.full else 5, 3 if options.full else 2)
     told: set[str] = set()
     for name in wanted:
         workload = WORKLOADS[name]
