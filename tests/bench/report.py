@@ -217,7 +217,7 @@ def untold(data: Data) -> Verdict:
     )
     total = sum(r.get("messages", 0) for r in seen)
     what = "wsbus: nothing lost in silence, at any rate"
-    return what, "none", f"{number(silent, 0)} of {number(total, 0)}", silent == 0 if seen else None
+    return what, "none", f"{number(silent, 0)} of {number(total, 0)}", silent == 0 if total else None
 
 
 def verdicts(data: Data) -> list[Verdict]:

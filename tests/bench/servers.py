@@ -11,6 +11,7 @@ ends. The feeders speak four ways (feed.c); for each of them there is a floor th
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import shutil
@@ -94,10 +95,13 @@ class Aids:
     """What servers are fed through: a Redis for each, one Kafka broker for all."""
 
     def __init__(self) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="wsbus-bench-"))
         self.processes: list[subprocess.Popen[bytes]] = []
         self.brokers = ""
         self.topics = 0
+
+    @functools.cached_property
+    def folder(self) -> Path:
+        return Path(tempfile.mkdtemp(prefix="wsbus-bench-"))
 
     def spawn(self, cores: str, *argv: str, inlet: bool = False) -> subprocess.Popen[bytes]:
         log = (self.folder / f"log-{len(self.processes)}").open("wb")
@@ -152,7 +156,8 @@ class Aids:
         for process in self.processes:
             process.send_signal(signal.SIGKILL)
             process.wait()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        if "folder" in vars(self):
+            shutil.rmtree(self.folder, ignore_errors=True)
 
 
 class Server:
