@@ -5,8 +5,8 @@
                           [--fresh] [--out FOLDER] [--report]
 
 Runs workloads (workloads.py; --full: those as well that `make bench` leaves out) on servers (servers.py;
-a name stands for all that begin with it), prints what came out, and adds it to FOLDER/results.json, from which
-FOLDER/index.html is made: so parts can be run one by one. --fresh begins a new file. --report runs nothing:
+a name stands for all that begin with it), prints what came out, and adds it to FOLDER/results.json, from
+which FOLDER/index.html is made: so parts can be run one by one. --fresh begins a new file. --report runs nothing:
 it makes the page anew and writes the tables of docs/performance.md.
 
 The server has one core for itself. The other one has the publisher (feed.c), the sockets (load.c) and the

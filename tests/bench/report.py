@@ -183,7 +183,7 @@ def show(data: Data, workload: str) -> None:
     widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
     print(f"\n{workload}: {WORKLOADS[workload].title}")
     for row in table:
-        print("  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip())
+        print("  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
 # ---- targets
@@ -258,7 +258,8 @@ def verdicts(data: Data) -> list[Verdict]:
     found.append(value_target(what, "5 000", each, 0, (each or 0) >= 5000))
     packed, plain = (median(data, w, "wsbus-memory", "cpu_us") for w in ("H", "H-plain"))
     times = packed / plain if packed and plain else None
-    found.append(value_target("H: CPU against the same without deflate", "1.3", times, 2, (times or 9) <= 1.3))
+    what = "H: CPU against the same without deflate"
+    found.append(value_target(what, "1.3", times, 2, (times or 9) <= 1.3))
     return found
 
 
