@@ -289,8 +289,8 @@ BENCH_NODE := build/bench/node
 comma := ,
 ONLY ?= $(if $(QUICK),$(subst $() ,$(comma),A B C D F))
 SERVERS ?=
-ROUNDS ?= $(if $(QUICK),1,$(if $(FULL),5,3))
-SECONDS ?= $(if $(QUICK),1,2)
+ROUNDS ?= $(if $(QUICK),2,9)
+SECONDS ?= 0.7
 BENCH_ARGS = --fresh --rounds $(ROUNDS) --seconds $(SECONDS) $(if $(FULL),--full) \
     --only "$(ONLY)" --servers "$(SERVERS)"
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Fan-out to many sockets: wsbus beside a server that does nothing else, and beside what people use.
 
-    tests/bench/fanout.py [--only A,C] [--servers wsbus,floor] [--rounds 3] [--seconds 2] [--full]
+    tests/bench/fanout.py [--only A,C] [--servers wsbus,floor] [--rounds 9] [--seconds 0.7] [--full]
                           [--fresh] [--out FOLDER] [--report]
 
 Runs workloads (workloads.py; --full: those as well that `make bench` leaves out) on servers (servers.py;
@@ -116,8 +116,8 @@ def choose(names: list[str], wanted: str, setup: Setup, told: set[str]) -> list[
 def arguments() -> argparse.Namespace:
     assert __doc__
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=2)
+    parser.add_argument("--rounds", type=int, default=Options.rounds)
+    parser.add_argument("--seconds", type=float, default=Options.seconds)
     parser.add_argument("--only", default="")
     parser.add_argument("--servers", default="")
     parser.add_argument("--full", action="store_true")

@@ -46,10 +46,19 @@ class Shape:
 
 @dataclass(frozen=True)
 class Options:
-    rounds: int = 3
-    seconds: float = 2.0
+    rounds: int = 9  # many and short: what drifts on a machine then weighs on all alike
+    seconds: float = 0.7
     idle: float = 5.0  # seconds that E looks on
     steps: int = 2  # A-max: bisections
+
+    @property
+    def few(self) -> int:
+        """Rounds of what takes long."""
+        return min(3, self.rounds)
+
+    @property
+    def longer(self) -> float:
+        return max(1.5, self.seconds)
 
 
 def read_line(process: subprocess.Popen[str], seconds: float, what: str) -> Record:
@@ -201,7 +210,7 @@ def climb(name: str, options: Options) -> Record:
             station = Station(name, Setup(), A)
             station.stream(0.3)
         print(f"\r  {name} at {rate:.0f}/s        ", end="", file=sys.stderr)
-        result = station.stream(max(1.5, options.seconds * 0.75), rate)
+        result = station.stream(options.longer, rate)
         if result["closed"]:
             station.close()
             station = None
@@ -270,7 +279,7 @@ def idle(
 
 
 def connects(workload: str, names: list[str], options: Options, report: Report) -> None:
-    for turn in range(min(2, options.rounds)):
+    for turn in range(options.few):
         for name in names:
             print(f"\r  round {turn + 1} {name:<24}", end="", file=sys.stderr)
             station = Station(name, Setup(), F, window=4000)
@@ -327,8 +336,8 @@ def resume(workload: str, names: list[str], options: Options, report: Report) ->
         print(f"\r  {name:<24}", end="", file=sys.stderr)
         station = Station(name, Setup(), replace(live, channels=1))
         try:
-            for turn in range(options.rounds):
-                report(workload, name, {"round": turn, **resume_once(station, options.seconds)})
+            for turn in range(options.few):
+                report(workload, name, {"round": turn, **resume_once(station, options.longer)})
         finally:
             station.close()
 
@@ -375,13 +384,13 @@ def resume_once(station: Station, seconds: float) -> Record:
 
 
 def publishing(workload: str, names: list[str], options: Options, report: Report) -> None:
-    for turn in range(options.rounds):
+    for turn in range(options.few):
         for name in names:
             print(f"\r  round {turn + 1} {name:<24}", end="", file=sys.stderr)
             kind = SERVERS[name]
             server = kind(Setup())
             args = [f"dialect={kind.posts}", f"port={server.port}", f"sockets={J.sockets}",
-                    f"rate={J.rate}", f"seconds={options.seconds}", f"channels={J.channels}"]  # fmt: skip
+                    f"rate={J.rate}", f"seconds={options.longer}", f"channels={J.channels}"]  # fmt: skip
             clients = spawn("publish", *args)
             try:
                 read_line(clients, 60, f"{name}: publish")
@@ -389,7 +398,7 @@ def publishing(workload: str, names: list[str], options: Options, report: Report
                 before = server.cpu()
                 clients.stdin.write("\n")
                 clients.stdin.flush()
-                result = read_line(clients, options.seconds + 30, f"{name}: publish")
+                result = read_line(clients, options.longer + 30, f"{name}: publish")
                 used = server.cpu() - before
             finally:
                 clients.kill()
@@ -397,7 +406,7 @@ def publishing(workload: str, names: list[str], options: Options, report: Report
                 server.stop()
             result["cpu_us"] = used * 1e6 / result["acknowledged"] if result["acknowledged"] else 0
             result["missing"] = result["published"] - result["acknowledged"]
-            result["busy"] = used / options.seconds
+            result["busy"] = used / options.longer
             report(workload, name, {"round": turn, **result})
 
 
@@ -405,13 +414,13 @@ def two_workers(workload: str, names: list[str], options: Options, report: Repor
     """Server and generator share both cores: what one delivery costs with one worker and with two."""
     shape = replace(A, rate=2000)
     for name in names:
-        for turn in range(options.rounds):
+        for turn in range(options.few):
             for workers in (1, 2):
                 print(f"\r  round {turn + 1} {name} {workers} workers   ", end="", file=sys.stderr)
                 station = Station(name, Setup(workers=workers, spread=True), shape)
                 try:
                     station.stream(0.3)
-                    result = station.stream(options.seconds)
+                    result = station.stream(options.longer)
                 finally:
                     station.close()
                 report(workload, f"{name}, {workers} workers", {"round": turn, **result})
