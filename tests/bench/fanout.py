@@ -157,6 +157,8 @@ def main() -> int:
     if (os.cpu_count() or 1) < 2:
         raise SystemExit("needs two cores: one for the server, one for the sockets")
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    if hard < 20000:
+        raise SystemExit("needs 20 000 files for a process: ulimit -Hn 20000, or LimitNOFILE of the session")
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     build()
