@@ -163,6 +163,8 @@ COLUMNS: dict[str, list[Column]] = {
         ("core in use, %", field("busy", 0, 100)),
     ],
 }
+COLUMNS["workers"] = [c for c in FAN_OUT if c[0] != "of its floor"]
+COLUMNS["workers"].insert(-1, ("generator's core, %", field("generator", 0, 100)))
 COLUMNS["G-idle"] = COLUMNS["E-own"] = COLUMNS["E"]
 
 

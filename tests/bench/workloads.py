@@ -415,15 +415,15 @@ def two_workers(workload: str, names: list[str], options: Options, report: Repor
     shape = replace(A, rate=2000)
     for name in names:
         for turn in range(options.few):
-            for workers in (1, 2):
-                print(f"\r  round {turn + 1} {name} {workers} workers   ", end="", file=sys.stderr)
+            for workers, words in ((1, "one worker"), (2, "two workers")):
+                print(f"\r  round {turn + 1} {name}, {words}   ", end="", file=sys.stderr)
                 station = Station(name, Setup(workers=workers, spread=True), shape)
                 try:
                     station.stream(0.3)
                     result = station.stream(options.longer)
                 finally:
                     station.close()
-                report(workload, f"{name}, {workers} workers", {"round": turn, **result})
+                report(workload, f"{name}, {words}", {"round": turn, **result})
 
 
 A = Shape(1000, 1, 1, 100)
