@@ -90,6 +90,21 @@ struct frame *frame_run(struct span bytes, uint32_t count)
     return f;
 }
 
+struct frame *frame_join(struct frame *const *frames, uint32_t count)
+{
+    size_t len = 0, at = 0;
+    for (uint32_t i = 0; i < count; i++)
+        len += frames[i]->len;
+    struct frame *f = frame_alloc(len, frames[0]->head);
+    f->count = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        memcpy(f->bytes + at, frames[i]->bytes, frames[i]->len);
+        at += frames[i]->len;
+        f->count += frames[i]->count;
+    }
+    return f;
+}
+
 bool frame_next(const struct frame *f, size_t *at, struct span *payload)
 {
     uint32_t head;

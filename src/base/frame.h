@@ -44,6 +44,8 @@ struct frame *frame_new(enum frame_opcode opcode, struct span payload);
 void frame_append(struct buf *out, enum frame_opcode opcode, struct span payload);
 struct frame *frame_run(struct span bytes, uint32_t count);
 bool frame_next(const struct frame *f, size_t *at, struct span *payload);
+/* The run of frames that are there. */
+struct frame *frame_join(struct frame *const *frames, uint32_t count);
 
 struct frame *frame_ref(struct frame *f); /* any thread that holds a reference */
 void frame_unref(struct frame *f);

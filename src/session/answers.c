@@ -170,6 +170,104 @@ void session_answer_late(struct session_worker *w, struct inbox_item *item)
     mail_free(item);
 }
 
+/* ---- messages in a row ------------------------------------------------------------------------ */
+
+#define RUN_MOST 256u  /* messages */
+#define RUN_MEMBERS 4u /* for fewer it is not worth the copy */
+#define RUN_SHARE 4u   /* of a queue, at most: what may be dropped is dropped as a whole */
+
+/* Messages of one channel that came one behind the other. */
+struct row {
+    struct mail_frame *list[RUN_MOST];
+    struct raw_form forms[RUN_MOST];
+    unsigned count;
+    bool raw; /* somebody needed the forms */
+};
+
+static void row_find(const struct session_worker *w, struct inbox_item *item, struct row *ret)
+{
+    size_t most = w->limits.bytes / RUN_SHARE, bytes = 0;
+    uint64_t channel = CONTAINER_OF(item, struct mail_frame, item)->id;
+
+    if (most > FLUSH_GATHER) most = FLUSH_GATHER;
+    ret->count = 0;
+    ret->raw = false;
+    for (; item && item->kind == MAIL_LIVE && ret->count < RUN_MOST; item = item->next) {
+        struct mail_frame *m = CONTAINER_OF(item, struct mail_frame, item);
+        bytes += m->slip.frame->len;
+        if (m->id != channel || bytes > most || !message_is(frame_payload(m->slip.frame))) return;
+        ret->list[ret->count++] = m;
+    }
+}
+
+static struct slip *row_run(const struct row *r)
+{
+    struct frame *frames[RUN_MOST];
+
+    for (unsigned i = 0; i < r->count; i++)
+        frames[i] = r->list[i]->slip.frame;
+    return slip_new(frame_join(frames, r->count));
+}
+
+/* One by one, for whom the run is not: /raw, or one whose every message is looked at. */
+static void row_push(struct row *r, struct subscription *sub, struct fan_group *g)
+{
+    struct session *s = sub->session;
+
+    for (unsigned i = 0; i < r->count; i++) {
+        struct slip *slip = &r->list[i]->slip;
+        if (s->raw) {
+            if (!r->raw) r->forms[i] = (struct raw_form){.kind = RAW_UNREAD};
+            raw_push(s, &r->forms[i], slip, &(struct raw_way){OUTQ_CAPPED, g});
+            continue;
+        }
+        if (sub->tag && sub->lane->many) lane_see(sub->lane, slip->frame);
+        session_push(s, slip, sub->tag, g);
+    }
+    if (s->raw) r->raw = true;
+}
+
+static void row_done(struct row *r)
+{
+    for (unsigned i = 0; r->raw && i < r->count; i++)
+        raw_form_done(&r->forms[i]);
+}
+
+unsigned session_answer_row(struct session_worker *w, struct inbox_item *item, bool *ret_others)
+{
+    struct fan_group *g;
+    struct slip *run;
+    struct row row;
+
+    row_find(w, item, &row);
+    if (row.count < 2) return 0;
+    g = fanout_group(&w->fanout, row.list[0]->id);
+    if (!g || g->count < RUN_MEMBERS) return 0;
+    pace_live(&w->flush.pace, clock_us());
+    *ret_others = false;
+    run = row_run(&row);
+    g->busy = true;
+    counter_add(&w->counters, COUNTER_MESSAGES_OUT, (uint64_t)row.count * (g->count + g->aside));
+    for (unsigned i = 0; i < row.count; i++)
+        *ret_others |= stalls_append(w, g, &row.list[i]->slip, true);
+    for (uint32_t i = 0; i < g->count; i++) {
+        struct subscription *sub = CONTAINER_OF(g->list[i], struct subscription, member);
+        struct session *s = sub->session;
+        fetch_ahead(g, i);
+        if (s->flush.choked && s->choked_in != w->round)
+            *ret_others = true;
+        else if (s->raw || s->flush.choked || (sub->tag && sub->lane->many))
+            row_push(&row, sub, g);
+        else
+            session_push(s, run, sub->tag, g);
+    }
+    row_done(&row);
+    slip_unref(run);
+    g->busy = false;
+    fanout_release(&w->fanout, g);
+    return row.count;
+}
+
 /* Without an envelope each frame of a run is a payload of its own. */
 static void push_raw(struct session *s, const struct frame *frame, const struct raw_way *way)
 {

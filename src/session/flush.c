@@ -134,10 +134,10 @@ static const struct frame *next_form(struct flush *f, const struct outq *q,
 
 static void count(struct flush *f, const struct frame *frame, const struct frame *form)
 {
-    f->frames++;
+    f->frames += frame->count;
     f->bytes += form->len;
     if (form == frame) return;
-    f->packed.frames++;
+    f->packed.frames += frame->count;
     f->packed.bytes += form->len;
     f->packed.plain += frame->len;
 }

@@ -195,6 +195,11 @@ void session_request(struct session *s, const struct request *r); /* a frame tha
  * choked; session_answer_late() does the rest, before any other mail than messages. */
 bool session_answer(struct session_worker *w, struct inbox_item *item);
 void session_answer_late(struct session_worker *w, struct inbox_item *item);
+/* A message, of which more of the same channel may follow: the socket would get them in one write
+ * anyway, so each session gets them in one go, and what it costs to queue and write them does not
+ * grow with their number. How many items this was, which are still the caller's (0: none; then it is
+ * for session_answer()); ret_others as session_answer(). */
+unsigned session_answer_row(struct session_worker *w, struct inbox_item *item, bool *ret_others);
 
 /* ---- raw.c: for sessions with `raw` ----------------------------------------------------------- */
 

@@ -53,10 +53,9 @@ void lane_serve(struct lane *l, struct span cursor)
 }
 
 /* Where this message is; false: it has no place, or does not say. */
-static bool place_of(const struct lane *l, const struct frame *f, struct wsbus_pos *ret)
+static bool place_of(const struct lane *l, struct span text, struct wsbus_pos *ret)
 {
     const struct span mark = SPAN(",\"pos\":\"");
-    struct span text = frame_payload(f);
     size_t skip = l->skip + mark.n;
     const char *end;
 
@@ -73,23 +72,28 @@ void lane_see(struct lane *l, const struct frame *f)
     struct wsbus_pos pos;
 
     if (message_is(text)) {
-        if (place_of(l, f, &pos)) cursor_put(&l->served, &pos);
+        if (place_of(l, text, &pos)) cursor_put(&l->served, &pos);
         return;
     }
     cursor = reply_position_cursor(text, subscription_channel(l->sub));
     if (cursor.p) lane_serve(l, cursor);
 }
 
+/* Of each message that is in it. */
 static void lose_place(struct lane *l, const struct frame *f)
 {
     struct wsbus_pos pos, before;
+    struct span text;
+    size_t at = 0;
 
-    if (!place_of(l, f, &pos)) return;
-    if (!cursor_get(l->after, pos.partition)) {
-        before = pos_before(pos);
-        cursor_put(&l->after, &before);
+    while (frame_next(f, &at, &text)) {
+        if (!place_of(l, text, &pos)) continue;
+        if (!cursor_get(l->after, pos.partition)) {
+            before = pos_before(pos);
+            cursor_put(&l->after, &before);
+        }
+        cursor_put(&l->until, &pos);
     }
-    cursor_put(&l->until, &pos);
 }
 
 /* ---- losing ---------------------------------------------------------------------------------- */
@@ -146,7 +150,7 @@ static void drop(struct session *s, struct batch *b, struct outq_place p,
     if (l->marked) outq_erase(&s->out, l->mark);
     l->marked = true;
     l->mark = p;
-    lose(l, 1);
+    lose(l, slip->frame->count);
     if (!l->after || l->many) {
         lose_place(l, slip->frame);
         slip_unref(slip);
@@ -180,7 +184,7 @@ void lane_refuse(struct session *s, uint32_t number, const struct frame *f)
     struct lane *l = lane_find(s->w, number);
 
     mark(l);
-    lose(l, 1);
+    lose(l, f->count);
     lose_place(l, f);
 }
 

@@ -174,25 +174,56 @@ static void write_some(struct session_worker *w, unsigned slice)
     }
 }
 
+static void keep_late(struct session_worker *w, struct inbox_item *item)
+{
+    item->next = NULL;
+    *w->late_end = item;
+    w->late_end = &item->next;
+}
+
+static struct inbox_item *next_mail(struct session_worker *w, size_t *bytes)
+{
+    struct inbox_item *item = w->mail;
+
+    w->mail = item->next;
+    *bytes += item->bytes;
+    return item;
+}
+
+/* The oldest, or several. Their bytes. */
+static size_t deal_next(struct session_worker *w)
+{
+    bool live = w->mail->kind == MAIL_LIVE, others = false;
+    unsigned row = live ? session_answer_row(w, w->mail, &others) : 0;
+    struct inbox_item *item;
+    size_t bytes = 0;
+
+    if (!live) late(w);
+    if (row == 0) {
+        item = next_mail(w, &bytes);
+        if (!session_answer(w, item)) keep_late(w, item);
+    }
+    for (; row > 0; row--) {
+        item = next_mail(w, &bytes);
+        if (others)
+            keep_late(w, item);
+        else
+            mail_free(item);
+    }
+    return bytes;
+}
+
 /* Deals with what was taken, until it is done or the queues are full. */
 static void deal(struct session_worker *w)
 {
     size_t bytes = 0;
 
     while (w->mail && !w->congested) {
-        struct inbox_item *item = w->mail;
         if (is_crammed(w)) {
             w->congested = true;
             break;
         }
-        w->mail = item->next;
-        bytes += item->bytes;
-        if (item->kind != MAIL_LIVE) late(w);
-        if (!session_answer(w, item)) {
-            item->next = NULL;
-            *w->late_end = item;
-            w->late_end = &item->next;
-        }
+        bytes += deal_next(w);
         if (bytes < SETTLE_BYTES) continue;
         settle(w, bytes);
         bytes = 0;

@@ -391,9 +391,131 @@ static void test_memory_ceiling(void **state)
     wire_open(&rig, &wire);
 }
 
+/* Ten members, to whom a row of messages goes as one; `post` posts without a turn. */
+#define MEMBERS 10
+
+static void row_post(const char *name, uint64_t channel, int from, int to)
+{
+    char text[400];
+
+    for (int i = from; i < to; i++) {
+        snprintf(text, sizeof text,
+                 "{\"type\":\"message\",\"channel\":\"%s\",\"ts\":1,\"data\":[%d,\"0123456789\"]}",
+                 name, i);
+        inbox_force(
+            &rig.inbox,
+            &mail_frame_new(MAIL_LIVE, channel, frame_new(FRAME_TEXT, span_str(text)))->item);
+    }
+}
+
+static void row_open(struct wire *wires, const char *name)
+{
+    unsigned bus = strncmp(name, "plain", 5) == 0;
+    char text[200];
+
+    snprintf(text, sizeof text, "{\"type\":\"subscribe\",\"id\":1,\"channel\":\"%s\"}", name);
+    for (int i = 0; i < MEMBERS; i++) {
+        wire_open(&rig, &wires[i]);
+        wire_send(&rig, &wires[i], text);
+        rig_subscribed(&rig, rig_number(&rig, bus, MAIL_SUBSCRIBE), 50);
+        wire_expect(&wires[i], "\"type\":\"subscribed\"");
+    }
+}
+
+static void row_expect(struct wire *w, int from, int to)
+{
+    char part[40];
+
+    for (int i = from; i < to; i++) {
+        snprintf(part, sizeof part, "\"data\":[%d,", i);
+        wire_expect(w, part);
+    }
+}
+
+/* Messages in a row are one write; what is between them breaks the row, and nothing is out of order. */
+static void test_a_row(void **state)
+{
+    static struct wire wires[MEMBERS];
+    unsigned before;
+
+    (void)state;
+    row_open(wires, "log.a");
+    before = wires[0].writes;
+    row_post("log.a", 50, 0, 3);
+    rig_turn(&rig);
+    assert_int_equal(wires[0].writes - before, 1);
+    row_post("log.a", 50, 3, 5);
+    inbox_force(&rig.inbox, &mail_frame_new(MAIL_LIVE, 50,
+                                            frame_new(FRAME_TEXT, SPAN("{\"type\":\"position\"}")))
+                                 ->item);
+    row_post("log.a", 51, 100, 103); /* nobody is there */
+    row_post("log.a", 50, 5, 20);    /* more than a quarter of the queue */
+    rig_turn(&rig);
+    for (int i = 0; i < MEMBERS; i++) {
+        row_expect(&wires[i], 0, 5);
+        wire_expect(&wires[i], "\"type\":\"position\"");
+        row_expect(&wires[i], 5, 20);
+        wire_expect_none(&wires[i]);
+        wire_gone(&rig, &wires[i]);
+    }
+}
+
+static int setup_large(void **state)
+{
+    (void)state;
+    rig_init(&rig);
+    rig.config.limits.queue_bytes = 100000;
+    rig_start(&rig);
+    wire_open(&rig, &wire);
+    return 0;
+}
+
+/* The first write chokes: the rows behind it are dropped as a whole, and every message of them counts. */
+static void test_rows_are_dropped(void **state)
+{
+    static struct wire wires[MEMBERS];
+    int from, lost;
+    const char *gap;
+
+    (void)state;
+    row_open(wires, "plain.a");
+    wires[0].result = TRANSPORT_CHOKED;
+    row_post("plain.a", 50, 1, 1500);
+    rig_turn(&rig);
+    assert_int_equal(wires[0].writes, 3); /* welcome, subscribed, rows */
+    from = 1 + (int)(wires[0].count - wires[0].read);
+    assert_in_range(from, 257, 1499);
+    rig_wait(&rig, 100);
+    for (int i = 1500; i < 3500; i += 100) {
+        row_post("plain.a", 50, i, i + 100);
+        rig_turn(&rig);
+    }
+    for (int i = 1; i < MEMBERS; i++) {
+        row_expect(&wires[i], 1, 3500);
+        wire_expect_none(&wires[i]);
+        wire_gone(&rig, &wires[i]);
+    }
+    wires[0].result = TRANSPORT_OK;
+    session_writable(wires[0].session);
+    rig_turn(&rig);
+    row_expect(&wires[0], 1, from);
+    gap = wires[0].frames[wires[0].read++];
+    assert_int_equal(sscanf(gap,
+                            "{\"type\":\"gap\",\"channel\":\"plain.a\",\"reason\":\"slow\","
+                            "\"lost\":%d}",
+                            &lost),
+                     1);
+    assert_true(lost > 512);
+    row_expect(&wires[0], from + lost, 3500);
+    wire_expect_none(&wires[0]);
+    wire_gone(&rig, &wires[0]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_a_row, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_rows_are_dropped, setup_large, teardown),
         cmocka_unit_test_setup_teardown(test_oldest_first, setup, teardown),
         cmocka_unit_test_setup_teardown(test_places, setup, teardown),
         cmocka_unit_test_setup_teardown(test_partitions, setup, teardown),
