@@ -124,9 +124,10 @@ struct config {
         const char *root; /* NULL: none */
     } web;
 
-    uint64_t bus_wait; /* ms a subscribe or history waits for a bus */
-    uint64_t linger;   /* ms a feed lives on after its last subscriber */
-    uint64_t drain;    /* ms between SIGTERM and the end, at most */
+    uint64_t bus_wait;       /* ms a subscribe or history waits for a bus */
+    uint64_t flush_interval; /* ms in which one socket gets one packet; 0: none is waited for */
+    uint64_t linger;         /* ms a feed lives on after its last subscriber */
+    uint64_t drain;          /* ms between SIGTERM and the end, at most */
 
     enum log_level log_level;
     enum log_format log_format;

@@ -30,6 +30,7 @@ struct fan_group {
     struct list waiting; /* sessions */
     uint32_t waiting_count;
     struct list turn; /* on the list of groups with waiting sessions */
+    bool held;        /* they wait for more (session/flush.h) */
 };
 
 #define FAN_ASIDE UINT32_MAX

@@ -24,6 +24,7 @@ void flush_init(struct flush *f, struct fanout *fanout)
 {
     *f = (struct flush){.fanout = fanout, .gather = mem_alloc(FLUSH_GATHER)};
     list_init(&f->turns);
+    list_init(&f->held);
     own_init(&f->control);
     own_init(&f->replays);
     flush_begin(f, false);
@@ -40,11 +41,25 @@ void flush_node_init(struct flush_node *n)
     list_init(&n->wait);
 }
 
+static bool is_own(const struct flush *f, const struct fan_group *g)
+{
+    return g == &f->control || g == &f->replays;
+}
+
+/* Would a session on this list wait for more to come? */
+static bool is_held(const struct flush *f, const struct fan_group *g)
+{
+    return g->waiting_count > 0 ? g->held : f->holds && !is_own(f, g);
+}
+
 static void wait_on(struct flush *f, struct flush_node *n, struct fan_group *g)
 {
+    g->held = is_held(f, g);
     list_append(&g->waiting, &n->wait);
     n->group = g;
-    if (g->waiting_count++ == 0) list_append(&f->turns, &g->turn);
+    if (g->waiting_count++ > 0) return;
+    list_append(g->held ? &f->held : &f->turns, &g->turn);
+    if (!g->held && !is_own(f, g)) f->fresh = true;
 }
 
 static void wait_off(struct flush *f, struct flush_node *n)
@@ -55,7 +70,7 @@ static void wait_off(struct flush *f, struct flush_node *n)
     n->group = NULL;
     if (--g->waiting_count > 0) return;
     list_del(&g->turn);
-    if (g != &f->control && g != &f->replays) fanout_release(f->fanout, g);
+    if (!is_own(f, g)) fanout_release(f->fanout, g);
 }
 
 void flush_mark(struct flush *f, struct flush_node *n, struct fan_group *group)
@@ -63,7 +78,10 @@ void flush_mark(struct flush *f, struct flush_node *n, struct fan_group *group)
     struct fan_group *to = group ? group : &f->control;
 
     if (n->choked || n->group == to) return;
-    if (n->group) {
+    if (n->group && is_held(f, to) != n->group->held) {
+        if (is_held(f, to)) return; /* it has its turn sooner where it is */
+        wait_off(f, n);
+    } else if (n->group) {
         /* Half, so that a session which many groups call is not sent to the end each time. */
         if (to->waiting_count >= n->group->waiting_count / 2) return;
         wait_off(f, n);
@@ -74,6 +92,24 @@ void flush_mark(struct flush *f, struct flush_node *n, struct fan_group *group)
 void flush_drop(struct flush *f, struct flush_node *n)
 {
     if (n->group) wait_off(f, n);
+}
+
+void flush_hold(struct flush *f)
+{
+    f->holds = true;
+    f->fresh = false;
+}
+
+void flush_let_go(struct flush *f)
+{
+    struct list *n;
+
+    f->holds = false;
+    while ((n = list_pop(&f->held))) {
+        LIST_ITEM(n, struct fan_group, turn)->held = false;
+        list_append(&f->turns, n);
+        f->fresh = true;
+    }
 }
 
 static struct fan_group *next_group(struct flush *f)

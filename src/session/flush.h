@@ -5,7 +5,11 @@
  * each, so that a channel with two subscribers is not stuck behind one with ten thousand; replays,
  * whose writes are the largest, have every eighth turn where somebody else waits too, and no more time
  * than hub/pace.h allows. A session is on one list at most, and on none while its transport is
- * choked. */
+ * choked.
+ *
+ * For those who want fewer packets (option flush_interval), lists of groups can be held: what comes for
+ * their sessions gathers until they are let go. Those of the worker are never held, so a session with a
+ * reply to send sends all it has. */
 #ifndef SESSION_FLUSH_H
 #define SESSION_FLUSH_H
 
@@ -36,6 +40,9 @@ struct flush_packed {
 struct flush {
     struct fanout *fanout;
     struct list turns;                 /* groups with waiting sessions */
+    struct list held;                  /* the same, without a turn now */
+    bool holds;                        /* groups that are to wait from now on are held */
+    bool fresh;                        /* a group waits that was not held, since flush_hold() */
     struct fan_group control, replays; /* the worker's own lists; never in the fan-out table */
     unsigned passed;                   /* turns that replays have let others have */
     struct pace pace;                  /* of replays */
@@ -55,6 +62,9 @@ void flush_node_init(struct flush_node *n);
  * that waits already moves if the other list is less than half as long. */
 void flush_mark(struct flush *f, struct flush_node *n, struct fan_group *group);
 void flush_drop(struct flush *f, struct flush_node *n);
+/* Groups that come to wait after this are held, and those that are held have their turns. */
+void flush_hold(struct flush *f);
+void flush_let_go(struct flush *f);
 /* A turn of the loop; with `hurry` replays do not stand back in it. */
 void flush_begin(struct flush *f, bool hurry);
 /* The next one in rotation, taken off its list; NULL: nobody waits whose turn it may be. */

@@ -55,6 +55,7 @@ struct session_worker {
     struct fanout fanout;
     struct flush flush;
     struct timer pause;       /* of replays, until there is credit */
+    struct timer interval;    /* for which what comes is held (option flush_interval) */
     struct map subscriptions; /* by number */
     struct map names;         /* subscriptions by (session, channel) */
     struct map errands;       /* by number */

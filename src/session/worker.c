@@ -21,6 +21,24 @@ static void on_due(struct timer *t)
     (void)t;
 }
 
+static void on_interval(struct timer *t)
+{
+    flush_let_go(&CONTAINER_OF(t, struct session_worker, interval)->flush);
+}
+
+/* What waits now is written, and what comes next waits until the interval is over; unless queues are
+ * full. Nothing waits after an interval in which nothing was written. */
+static void hold(struct session_worker *w)
+{
+    uint64_t interval = w->spec.config->flush_interval;
+
+    if (interval == 0) return;
+    if (w->congested) flush_let_go(&w->flush);
+    if (w->flush.holds || !w->flush.fresh) return;
+    flush_hold(&w->flush);
+    timer_set(w->spec.timers, &w->interval, w->now + interval);
+}
+
 struct session_worker *session_worker_new(const struct session_worker_spec *spec)
 {
     struct session_worker *w = mem_zero(sizeof *w);
@@ -41,6 +59,7 @@ struct session_worker *session_worker_new(const struct session_worker_spec *spec
     map_init(&w->lanes);
     laggards_init(&w->laggards, spec->index);
     timer_init(&w->pause, on_due);
+    timer_init(&w->interval, on_interval);
     w->late_end = &w->late;
     list_init(&w->stalling);
     heap_init(&w->order);
@@ -77,6 +96,7 @@ void session_worker_free(struct session_worker *w)
     }
     timer_stop(w->spec.timers, &w->pause);
     timer_stop(w->spec.timers, &w->failed_due);
+    timer_stop(w->spec.timers, &w->interval);
     slip_unref(w->ping);
     buf_free(&w->out);
     buf_free(&w->topic);
@@ -307,6 +327,7 @@ bool session_worker_turn(struct session_worker *w, unsigned slice)
 
     w->now = clock_ticks();
     flush_begin(&w->flush, w->congested);
+    hold(w);
     write_some(w, slice);
     if (is_crammed(w)) shed(w);
     if (ceiling_is_set()) laggards_tell(&w->laggards);

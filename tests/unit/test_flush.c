@@ -271,9 +271,46 @@ static void test_compressed(void **state)
     packer_free(f->flush.packer);
 }
 
+static void test_held_lists_have_no_turn(void **state)
+{
+    struct fixture *f = *state;
+
+    flush_mark(&f->flush, &f->node[0], f->busy);
+    assert_true(f->flush.fresh);
+    flush_hold(&f->flush);
+    flush_mark(&f->flush, &f->node[1], f->busy); /* the list has its turn already */
+    flush_mark(&f->flush, &f->node[2], f->quiet);
+    flush_mark(&f->flush, &f->node[3], f->quiet);
+    flush_mark(&f->flush, &f->node[0], f->quiet); /* it would wait there */
+    flush_mark(&f->flush, &f->node[4], NULL);
+    flush_mark(&f->flush, &f->node[3], NULL); /* a reply waits for nobody */
+    assert_false(f->flush.fresh);
+    const int now[] = {0, 4, 1, 3, -1};
+    for (size_t i = 0; i < sizeof now / sizeof *now; i++)
+        expect_next(f, now[i]);
+    flush_mark(&f->flush, &f->node[1], f->busy); /* anew: held */
+    expect_next(f, -1);
+    flush_let_go(&f->flush);
+    assert_true(f->flush.fresh);
+    expect_next(f, 2);
+    expect_next(f, 1);
+    expect_next(f, -1);
+    flush_mark(&f->flush, &f->node[5], f->quiet);
+    flush_hold(&f->flush);
+    flush_mark(&f->flush, &f->node[6], f->busy);
+    flush_mark(&f->flush, &f->node[6], f->quiet); /* has its turn sooner there */
+    flush_mark(&f->flush, &f->node[7], f->busy);
+    flush_drop(&f->flush, &f->node[7]);
+    expect_next(f, 5);
+    expect_next(f, 6);
+    flush_let_go(&f->flush);
+    expect_next(f, -1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_held_lists_have_no_turn, setup, teardown),
         cmocka_unit_test_setup_teardown(test_rotation, setup, teardown),
         cmocka_unit_test_setup_teardown(test_replays_stand_back, setup, teardown),
         cmocka_unit_test_setup_teardown(test_replays_have_a_part_of_each_turn, setup, teardown),

@@ -511,9 +511,50 @@ static void test_rows_are_dropped(void **state)
     wire_gone(&rig, &wires[0]);
 }
 
+static int setup_interval(void **state)
+{
+    (void)state;
+    rig_init(&rig);
+    rig.config.flush_interval = 20;
+    rig_start(&rig);
+    wire_open(&rig, &wire);
+    return 0;
+}
+
+/* The first goes at once, what follows gathers; a reply takes along what has. */
+static void test_flush_interval(void **state)
+{
+    unsigned writes;
+
+    (void)state;
+    subscribe("plain.a", "", 50);
+    writes = wire.writes;
+    for (int i = 0; i < 4; i++)
+        post("plain.a", 50, NULL, i);
+    assert_int_equal(wire.writes - writes, 1);
+    data(0);
+    wire_expect_none(&wire);
+    rig_wait(&rig, 20);
+    assert_int_equal(wire.writes - writes, 2);
+    for (int i = 1; i < 4; i++)
+        data(i);
+    post("plain.a", 50, NULL, 4);
+    wire_expect_none(&wire);
+    wire_send(&rig, &wire, "{\"type\":\"ping\",\"id\":7}");
+    rig_turn(&rig);
+    data(4);
+    wire_expect(&wire, "\"type\":\"pong\"");
+    assert_int_equal(wire.writes - writes, 3);
+    rig_wait(&rig, 40);
+    post("plain.a", 50, NULL, 5);
+    data(5);
+    rig_wait(&rig, 20);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_flush_interval, setup_interval, teardown),
         cmocka_unit_test_setup_teardown(test_a_row, setup, teardown),
         cmocka_unit_test_setup_teardown(test_rows_are_dropped, setup_large, teardown),
         cmocka_unit_test_setup_teardown(test_oldest_first, setup, teardown),
