@@ -5,10 +5,11 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import Message, Producer
 
 from client import Client, Frame
 from conftest import Start
@@ -48,9 +49,14 @@ def page(bridge: Server, connect: Connect) -> Client:
 
 def fill(
     kafka: KafkaServer, topic: str, partitions: int, count: int = TOTAL, first: int = 0
-) -> None:
-    """Number n in partition n % partitions, n ms after LONG_AGO."""
-    refused: list[Any] = []
+) -> list[Any]:
+    """Number n in partition n % partitions, n ms after LONG_AGO. Returns those that are elsewhere."""
+    wrong: list[Any] = []
+
+    def delivered(n: int, error: Any, message: Message) -> None:
+        if error or message.offset() != n // partitions:
+            wrong.append((n, error, message.offset()))
+
     for n in range(first, first + count):
         kafka.producer.produce(
             topic,
@@ -58,18 +64,25 @@ def fill(
             f"k{n % 10}".encode(),
             partition=n % partitions,
             timestamp=LONG_AGO + n,
-            on_delivery=lambda error, _: error and refused.append(error),
+            on_delivery=partial(delivered, n),
         )
         kafka.producer.poll(0)
-    assert kafka.producer.flush(ANSWER) == 0 and not refused
+    assert kafka.producer.flush(ANSWER) == 0
+    return wrong
 
 
 @pytest.fixture(params=[1, 6])
 def filled(kafka: KafkaServer, topic: str, request: pytest.FixtureRequest) -> tuple[str, int]:
+    """A broker that is short of time has acknowledged the first batch of a new partition, which its log
+    then lacked (Kafka 4.3.0, about one topic in 100): such a topic is left alone."""
     partitions = int(request.param)
-    kafka.create(topic, partitions)
-    fill(kafka, topic, partitions)
-    return topic, partitions
+    wrong: list[Any] = []
+    for name in (topic, f"{topic}-again", f"{topic}-once-more"):
+        kafka.create(name, partitions)
+        wrong = fill(kafka, name, partitions)
+        if not wrong:
+            return name, partitions
+    raise AssertionError(f"the broker does not keep what it acknowledges: {wrong}")
 
 
 def numbers(frames: list[Any]) -> list[int]:
@@ -145,7 +158,7 @@ def test_replay_and_live(page: Client, kafka: KafkaServer, filled: tuple[str, in
     found = numbers(page.messages(topic, 60))
     assert sorted(found) == list(range(TOTAL - 60, TOTAL)) and in_order(found, partitions)
     page.next("live", topic)
-    fill(kafka, topic, partitions, 20, TOTAL)
+    assert not fill(kafka, topic, partitions, 20, TOTAL)
     found = numbers(page.messages(topic, 20))
     assert sorted(found) == list(range(TOTAL, TOTAL + 20)) and in_order(found, partitions)
 
@@ -170,7 +183,7 @@ def test_on_another_node_after_sigkill(
     first = Server("kafka-past-killed", settings(kafka))
     page = connect(first)
     cursor = dict(p.split("/") for p in page.subscribe(topic)["cursor"])
-    fill(kafka, topic, 6, 100)
+    assert not fill(kafka, topic, 6, 100)
     seen = []
     for frame in page.messages(topic, 70):
         seen.append(int(frame["data"]))
@@ -178,13 +191,13 @@ def test_on_another_node_after_sigkill(
         assert int(cursor[partition]) < int(offset)
         cursor[partition] = offset
     first.kill()
-    fill(kafka, topic, 6, 300, 100)
+    assert not fill(kafka, topic, 6, 300, 100)
     page = connect(start(settings(kafka)))
     answer = page.subscribe(topic, {"after": [f"{p}/{o}" for p, o in cursor.items()]})
     assert answer["recovered"] is True
     seen += numbers(page.messages(topic, 330))
     page.next("live", topic)
-    fill(kafka, topic, 6, 12, 400)
+    assert not fill(kafka, topic, 6, 12, 400)
     seen += numbers(page.messages(topic, 12))
     assert sorted(seen) == list(range(412)) and in_order(seen, 6)
     page.quiet()
@@ -192,7 +205,7 @@ def test_on_another_node_after_sigkill(
 
 def test_a_partition_that_was_added(page: Client, kafka: KafkaServer, topic: str) -> None:
     kafka.create(topic, 2)
-    fill(kafka, topic, 2, 20)
+    assert not fill(kafka, topic, 2, 20)
     cursor = page.history(topic, "earliest")["cursor"]
     kafka.grow(topic, 4)
     producer = Producer(kafka.base)  # one that knows of no fewer
@@ -208,7 +221,7 @@ def test_a_partition_that_was_added(page: Client, kafka: KafkaServer, topic: str
 
 def test_retention_has_passed(page: Client, kafka: KafkaServer, topic: str) -> None:
     kafka.create(topic, 2)
-    fill(kafka, topic, 2, 40)
+    assert not fill(kafka, topic, 2, 40)
     cursor = page.history(topic, "earliest", limit=10)["cursor"]
     whole = page.history(topic, "earliest")["cursor"]
     kafka.shorten(topic, 0, 15)
@@ -229,7 +242,7 @@ def test_retention_has_passed(page: Client, kafka: KafkaServer, topic: str) -> N
 
 def test_a_cursor_ahead_of_the_log(page: Client, kafka: KafkaServer, topic: str) -> None:
     kafka.create(topic, 2)
-    fill(kafka, topic, 2, 10)
+    assert not fill(kafka, topic, 2, 10)
     for cursor in (["0/4", "1/900"], ["0/4", "1/4", "2/0"]):
         answer = page.history(topic, {"after": cursor})
         assert (answer["recovered"], answer["reason"]) == (False, "epoch")
