@@ -2,6 +2,8 @@
 
 #define DIGIT 8 /* bits: 256 slots */
 
+_Static_assert(TIMERS_WORDS == 4, "next_slot() looks at four");
+
 void timers_init(struct timers *w, uint64_t now)
 {
     w->now = now;
@@ -109,8 +111,10 @@ static uint64_t next_slot(const struct timers *w)
 {
     uint64_t best = UINT64_MAX;
     for (unsigned level = 0; level < TIMERS_LEVELS; level++) {
+        const uint64_t *words = w->occupied[level];
+        if (!(words[0] | words[1] | words[2] | words[3])) continue;
         uint64_t here = w->now >> (level * DIGIT);
-        unsigned steps = next_occupied(w->occupied[level], (unsigned)here % TIMERS_SLOTS);
+        unsigned steps = next_occupied(words, (unsigned)here % TIMERS_SLOTS);
         uint64_t begin = (here + steps) << (level * DIGIT);
         if (steps > 0 && begin < best) best = begin;
     }
