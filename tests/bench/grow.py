@@ -15,6 +15,7 @@ and docs/growth.svg is drawn (which needs matplotlib). Loopback only; stops what
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import platform
@@ -186,10 +187,12 @@ class Publisher:
 def measure(sockets: int, each: int, size: int, rate: float, workers: int = 1) -> dict[str, Any]:
     """`rate` messages a second, to the channels in turn; each == 0: one channel for all."""
     print(f"{sockets} sockets, {each} channels each, {size} bytes, {workers} workers", file=sys.stderr)
-    bridge = Bridge(workers)
-    empty, started = bridge.memory(), bridge.cpu()
-    crowd = Crowd(bridge.port, sockets, each or 1, "b.#" if each else "b.0")
-    try:
+    with contextlib.ExitStack() as after:
+        bridge = Bridge(workers)
+        after.callback(bridge.stop)
+        empty, started = bridge.memory(), bridge.cpu()
+        crowd = Crowd(bridge.port, sockets, each or 1, "b.#" if each else "b.0")
+        after.callback(crowd.close)
         connected, connecting = bridge.memory(), bridge.cpu() - started
         crowd.ask("go")
         crowd.ask(f"wait subscribed {sockets * (each or 1)}")
@@ -204,9 +207,6 @@ def measure(sockets: int, each: int, size: int, rate: float, workers: int = 1) -
         crowd.ask(f"wait message {expected}")
         took = bridge.cpu() - began
         publisher.close()
-    finally:
-        crowd.close()
-        bridge.stop()
     return {
         "sockets": sockets,
         "channels": sockets * each or 1,
