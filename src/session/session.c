@@ -198,7 +198,7 @@ void session_push(struct session *s, struct slip *slip, uint32_t tag, struct fan
     }
     if (taken) outq_push(&s->out, slip, tag, w->now);
     if (s->behind) session_weigh(s);
-    stalls_arm(s);
+    if (stalls_some(s)) stalls_arm(s);
     if (taken) flush_mark(&w->flush, &s->flush, list_for(s, group));
 }
 
@@ -250,7 +250,7 @@ void session_flush(struct session *s)
     enum transport_result result = TRANSPORT_OK;
 
     for (int i = 0; i < FLUSH_GATHERS && result == TRANSPORT_OK && !outq_empty(&s->out); i++) {
-        stalls_take(s, FLUSH_GATHER);
+        if (stalls_some(s)) stalls_take(s, FLUSH_GATHER);
         if (s->out.gaps > 0) lanes_tell(s);
         result = flush_write(&w->flush, &s->out, s->t);
     }
@@ -268,7 +268,7 @@ void session_flush(struct session *s)
     } else if (outq_empty(&s->out)) {
         s->behind = 0;
     }
-    stalls_written(s);
+    if (stalls_some(s)) stalls_written(s);
     count_queue(s);
     if (s->behind || s->laggard.weight) weigh(s);
     if (!outq_empty(&s->out)) flush_mark(&w->flush, &s->flush, list_for(s, NULL));
