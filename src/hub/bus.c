@@ -533,6 +533,7 @@ struct hub_bus *bus_start(const struct hub_bus_spec *spec, char *err, size_t err
     map_init(&b->followers);
     list_init(&b->late);
     list_init(&b->pulls);
+    pace_init(&b->pace, PACE_SHARE_BUS);
     reads_init(&b->reads);
     list_init(&b->pieces);
     timer_init(&b->pause, on_pause);

@@ -3,6 +3,11 @@
 #define SAVED_US 2000 /* of time that replays did not need, and may use up at once */
 #define OWED_US 2000  /* of a long turn that must be waited for */
 
+void pace_init(struct pace *p, unsigned share)
+{
+    *p = (struct pace){.share = share};
+}
+
 void pace_live(struct pace *p, uint64_t now)
 {
     p->live_at = now;
@@ -15,14 +20,14 @@ bool pace_is_live(const struct pace *p, uint64_t now)
 
 bool pace_waits(struct pace *p, uint64_t now)
 {
-    uint64_t earned = (now - p->at) / PACE_SHARE;
+    uint64_t earned = (now - p->at) / p->share;
 
     if (!p->at || earned >= OWED_US + SAVED_US) {
         p->credit = SAVED_US;
         p->at = now;
     } else {
         p->credit += (int64_t)earned;
-        p->at += earned * PACE_SHARE;
+        p->at += earned * p->share;
     }
     if (p->credit > SAVED_US) p->credit = SAVED_US;
     return p->credit <= 0 && pace_is_live(p, now);

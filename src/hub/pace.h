@@ -1,6 +1,6 @@
 /* How much of a thread's time replays may have while live messages flow: a part of it, in short turns.
  *
- * A credit grows with the time that passes, by one part in PACE_SHARE, and shrinks by what the turns
+ * A credit grows with the time that passes, by one part in `share`, and shrinks by what the turns
  * of replays take; while there is none, replays wait for it. What was not used is kept for a
  * while, so that few who replay hardly notice. The time of a turn is that on the clock, not the
  * processor's: it is what a live message may have to wait for, and where other programs want the
@@ -16,17 +16,23 @@
 #include <stdint.h>
 
 #define PACE_LIVE_US 100000u /* so long after a live message the next one is awaited */
-#define PACE_SHARE 16u
+#define PACE_SHARE_BUS \
+    8u /* of a bus thread: where few share what is read, that is most of the work */
+#define PACE_SHARE_WORKER \
+    32u                   /* of a worker: it writes some gigabytes in a second, which others have to
+                                  read, on the same machine in the worst case */
 #define PACE_TURN_US 250u /* of replays in one turn of the thread's loop */
 #define PACE_WAIT_MS 1u   /* after which those who wait for credit look again */
 
 struct pace {
+    unsigned share;   /* one part in so many */
     uint64_t live_at; /* the last live message; 0: there was none */
     uint64_t at;      /* the credit was last reckoned; 0: never */
     int64_t credit;   /* microseconds */
     int64_t left;     /* of this turn */
 };
 
+void pace_init(struct pace *p, unsigned share);
 void pace_live(struct pace *p, uint64_t now);
 bool pace_is_live(const struct pace *p, uint64_t now);
 /* Replays wait until there is credit again. */

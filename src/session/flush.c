@@ -27,6 +27,7 @@ void flush_init(struct flush *f, struct fanout *fanout)
     list_init(&f->held);
     own_init(&f->control);
     own_init(&f->replays);
+    pace_init(&f->pace, PACE_SHARE_WORKER);
     flush_begin(f, false);
 }
 

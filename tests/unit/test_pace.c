@@ -7,10 +7,11 @@
 #include "hub/pace.h"
 
 #define BEGIN 5000u
+#define SHARE 16u
 
 static void live_for_a_while(void **state)
 {
-    struct pace p = {0};
+    struct pace p = {.share = SHARE};
 
     (void)state;
     assert_false(pace_is_live(&p, BEGIN));
@@ -45,15 +46,17 @@ static void part_of_the_time(void **state)
 
     (void)state;
     for (int i = 0; i < 4; i++) {
-        struct pace p = {0};
-        assert_in_range(work(&p, sizes[i], true), 1000000 / PACE_SHARE,
-                        1000000 / PACE_SHARE + 4000);
+        for (unsigned share = 4; share <= 32; share *= 2) {
+            struct pace p;
+            pace_init(&p, share);
+            assert_in_range(work(&p, sizes[i], true), 1000000 / share, 1000000 / share + 4000);
+        }
     }
 }
 
 static void no_limit_without_live(void **state)
 {
-    struct pace p = {0};
+    struct pace p = {.share = SHARE};
 
     (void)state;
     assert_in_range(work(&p, 50, false), 700000, 720000); /* 250 of every 350 us */
@@ -63,7 +66,7 @@ static void no_limit_without_live(void **state)
 /* Who comes now and then does not wait. */
 static void little_is_at_once(void **state)
 {
-    struct pace p = {0};
+    struct pace p = {.share = SHARE};
 
     (void)state;
     for (uint64_t now = BEGIN; now < BEGIN + 10000000; now += 50000) {
@@ -80,7 +83,7 @@ static void little_is_at_once(void **state)
 /* Neither a long idle time nor one long turn counts for ever. */
 static void forgets(void **state)
 {
-    struct pace p = {0};
+    struct pace p = {.share = SHARE};
     uint64_t now = BEGIN, waited = 0, saved = 0;
 
     (void)state;
@@ -98,7 +101,7 @@ static void forgets(void **state)
 /* Short steps of the clock add up. */
 static void earns_in_small_steps(void **state)
 {
-    struct pace p = {0};
+    struct pace p = {.share = SHARE};
     uint64_t now = BEGIN;
 
     (void)state;
