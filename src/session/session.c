@@ -17,6 +17,7 @@
 #define BURST_TIMES 4      /* unless so many times the limit waits */
 #define PAST_LITTLE 16384u /* bytes of a queue that need not stand back */
 #define FLUSH_GATHERS 2    /* writes to one socket in a row, before the next one has its turn */
+#define PING_GATHER_MS 64u
 
 static void arm(struct session *s);
 
@@ -179,9 +180,7 @@ static bool squeeze(struct session *s, const struct frame *f, uint32_t tag)
  * not have more than the share of replays. */
 static struct fan_group *list_for(const struct session *s, struct fan_group *group)
 {
-    bool past = s->out.bytes > PAST_LITTLE && outq_paced(&s->out);
-
-    return past ? &s->w->flush.replays : group;
+    return s->out.bytes > PAST_LITTLE && outq_paced(&s->out) ? &s->w->flush.replays : group;
 }
 
 void session_push(struct session *s, struct slip *slip, uint32_t tag, struct fan_group *group)
@@ -315,6 +314,12 @@ static void arm(struct session *s)
     if (due < UINT64_MAX) timer_set(w->spec.timers, &s->timer, due);
 }
 
+/* Where pings are rare, those of PING_GATHER_MS go out together: to be woken costs the most of one. */
+static uint64_t ping_at(uint64_t at, uint64_t every)
+{
+    return every < PING_GATHER_MS * 16 ? at : (at | (PING_GATHER_MS - 1)) + 1;
+}
+
 static void ping(struct session *s)
 {
     struct session_worker *w = s->w;
@@ -327,7 +332,7 @@ static void ping(struct session *s)
     }
     if (every && w->now >= s->ping_due) {
         session_push(s, w->ping, OUTQ_CAPPED, NULL);
-        s->ping_due = w->now + every;
+        s->ping_due = ping_at(w->now + every, every);
     }
     arm(s);
 }
@@ -431,7 +436,7 @@ static void begin(struct session *s)
     s->alive = w->now;
     s->leave = UINT64_MAX;
     /* Somewhere within the first interval, so that the pings of many do not come in waves. */
-    if (every) s->ping_due = w->now + 1 + random_u64() % every;
+    if (every) s->ping_due = ping_at(w->now + 1 + random_u64() % every, every);
     if (s->raw)
         raw_begin(s);
     else
