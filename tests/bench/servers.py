@@ -111,6 +111,8 @@ class Aids:
             stdout=log,
             stderr=log,
             cwd=self.folder,
+            # Those are options of the daemon's too.
+            env={k: v for k, v in os.environ.items() if not k.startswith("WSBUS_")},
         )
         log.close()
         process.log = Path(log.name)  # type: ignore[attr-defined]
