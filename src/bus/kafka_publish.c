@@ -141,8 +141,12 @@ static void settle(struct pending *m, const struct wsbus_answer *a, const struct
 
 static bool on_report(void *owner, const rd_kafka_message_t *m)
 {
+    /* librdkafka says so of what the broker calls a duplicate. Mostly it is one; but a topic that was
+     * unknown for a moment begins to count anew, and then it is not stored (librdkafka issue 3712; seen
+     * with 2.16.1 and a topic just created). */
     static const struct wsbus_answer somewhere = {
-        WSBUS_OUTCOME_UNKNOWN, "the message is stored, at a place that the broker did not tell"};
+        WSBUS_OUTCOME_UNKNOWN,
+        "the broker took it for a message that it has, and did not tell where"};
     struct kafka_publish *p = owner;
     struct pending *pending = m->_private;
     if (m->err) {

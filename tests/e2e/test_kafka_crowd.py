@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from confluent_kafka import Message
 
 from client import Client, Frame
 from conftest import Start
@@ -36,27 +38,31 @@ def settings(kafka: KafkaServer, **replay: int) -> dict[str, Any]:
 
 @pytest.fixture(params=[1, 3])
 def filled(kafka: KafkaServer, topic: str, request: pytest.FixtureRequest) -> tuple[str, int]:
-    partitions = int(request.param)
-    kafka.create(topic, partitions)
-    fill(kafka, topic, partitions)
-    return topic, partitions
+    return kafka.filled(topic, int(request.param), fill), int(request.param)
 
 
-def fill(kafka: KafkaServer, topic: str, partitions: int, count: int = TOTAL, first: int = 0) -> None:
-    """Number n in partition n % partitions, at offset n // partitions."""
-    failed: list[Any] = []
+def fill(
+    kafka: KafkaServer, topic: str, partitions: int, count: int = TOTAL, first: int = 0
+) -> list[Any]:
+    """Number n in partition n % partitions, at offset n // partitions; returns those elsewhere."""
+    wrong: list[Any] = []
 
-    def delivered(error: Any, message: Any) -> None:
-        if error:
-            failed.append((error, message.partition()))
+    def delivered(n: int, error: Any, message: Message) -> None:
+        if error or message.offset() != n // partitions:
+            wrong.append((n, error, message.offset()))
 
     for n in range(first, first + count):
         value = f"{n}{'x' * 150}".encode()
         kafka.producer.produce(
-            topic, value, f"k{n % 10}", partition=n % partitions, on_delivery=delivered
+            topic,
+            value,
+            f"k{n % 10}",
+            partition=n % partitions,
+            on_delivery=partial(delivered, n),
         )
         kafka.producer.poll(0)
-    assert kafka.producer.flush(ANSWER) == 0 and not failed, failed
+    assert kafka.producer.flush(ANSWER) == 0
+    return wrong
 
 
 def numbers(frames: list[Frame]) -> list[int]:
@@ -93,7 +99,7 @@ def test_from_places_near_each_other(
         assert in_order(found, partitions)
         wanted = [n for n in range(TOTAL) if n // partitions >= each[n % partitions]]
         assert sorted(found) == wanted
-    fill(kafka, topic, partitions, partitions, TOTAL)
+    assert not fill(kafka, topic, partitions, partitions, TOTAL)
     for page in pages:
         found = numbers(page.messages(topic, partitions))
         assert sorted(found) == list(range(TOTAL, TOTAL + partitions))

@@ -50,7 +50,7 @@ def page(bridge: Server, connect: Connect) -> Client:
 def fill(
     kafka: KafkaServer, topic: str, partitions: int, count: int = TOTAL, first: int = 0
 ) -> list[Any]:
-    """Number n in partition n % partitions, n ms after LONG_AGO. Returns those that are elsewhere."""
+    """Number n in partition n % partitions, n ms after LONG_AGO; returns those elsewhere."""
     wrong: list[Any] = []
 
     def delivered(n: int, error: Any, message: Message) -> None:
@@ -73,16 +73,7 @@ def fill(
 
 @pytest.fixture(params=[1, 6])
 def filled(kafka: KafkaServer, topic: str, request: pytest.FixtureRequest) -> tuple[str, int]:
-    """A broker that is short of time has acknowledged the first batch of a new partition, which its log
-    then lacked (Kafka 4.3.0, about one topic in 100): such a topic is left alone."""
-    partitions = int(request.param)
-    wrong: list[Any] = []
-    for name in (topic, f"{topic}-again", f"{topic}-once-more"):
-        kafka.create(name, partitions)
-        wrong = fill(kafka, name, partitions)
-        if not wrong:
-            return name, partitions
-    raise AssertionError(f"the broker does not keep what it acknowledges: {wrong}")
+    return kafka.filled(topic, int(request.param), fill), int(request.param)
 
 
 def numbers(frames: list[Any]) -> list[int]:
