@@ -247,7 +247,12 @@ def produce(
     writers = [Writer(plan, i, base) for i in range(len(WRITERS))]
     deadline = time.monotonic() + 600 * plan.patience
     grown = False
-    while sum(shared.delivered) < plan.deliveries and not shared.stop.value:
+
+    def enough() -> bool:
+        deleted = bool(shortener.oldest) or plan.deliveries < ENOUGH
+        return deleted and sum(shared.delivered) >= plan.deliveries
+
+    while not enough() and not shared.stop.value:
         assert time.monotonic() < deadline, f"only {sum(shared.delivered)} deliveries"
         burst = chance.choice([1, 10, 100, 300])
         chance.choice(writers).write(burst)
