@@ -195,6 +195,34 @@ static void test_pings(void **state)
     assert_int_equal(wire.code, CLOSE_NO_PONG);
 }
 
+/* The process stood still: the peer has been asked nothing that it could have answered. */
+static void test_late_pings(void **state)
+{
+    (void)state;
+    rig.config.limits.ping_ms = 1000;
+    rig.config.limits.pong_ms = 500;
+    begin();
+    rig_wait(&rig, 1000); /* the first comes sooner */
+    session_alive(wire.session);
+    for (int i = 0; i < 3; i++) {
+        unsigned before = wire.pings;
+        clock_advance(5000);
+        rig_wait(&rig, 1);
+        assert_int_equal(wire.pings, before + 1);
+        rig_wait(&rig, 400);
+        assert_int_equal(wire.code, 0);
+        session_alive(wire.session);
+    }
+    clock_advance(5000);
+    rig_wait(&rig, 1);
+    session_alive(wire.session);
+    clock_advance(5000);
+    rig_wait(&rig, 1);
+    assert_int_equal(wire.code, 0);
+    rig_wait(&rig, 1500); /* asked, and silent */
+    assert_int_equal(wire.code, CLOSE_NO_PONG);
+}
+
 static void test_no_pings(void **state)
 {
     (void)state;
@@ -446,6 +474,7 @@ int main(void)
         ROW(test_choked_goes_on),
         ROW(test_dead_transport),
         ROW(test_pings),
+        ROW(test_late_pings),
         ROW(test_no_pings),
         ROW(test_too_many_errors),
         ROW(test_fail_waits_for_answers),
