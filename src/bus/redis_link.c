@@ -56,6 +56,7 @@ struct redis_link {
     struct own_call greeting[GREETINGS];
     struct own_call ping;
     bool pinged;
+    uint64_t pinged_at;
     long long client_id;
     struct link_figures figures;
     char doom[256];  /* why the connection is to be given up; "": it is not */
@@ -332,6 +333,7 @@ static void ponged(struct link_call *c, enum call_fate fate, const struct redisR
 static void send_ping(struct redis_link *l)
 {
     l->pinged = true;
+    l->pinged_at = ticks(l);
     l->ping = (struct own_call){.call = {.done = ponged}, .link = l};
     format_call(&l->ping.call, 1, (const char *[]){"PING"}, (const size_t[]){4});
     l->queued += l->ping.call.len;
@@ -339,18 +341,22 @@ static void send_ping(struct redis_link *l)
     want_write(l);
 }
 
+/* The server has half of `timeout` for its answer even if we come to ask late (the process stood
+ * still). */
 static void check_life(struct redis_link *l)
 {
-    uint64_t quiet = ticks(l) - l->heard, timeout = l->spec.config->timeout;
-    if (quiet >= timeout) {
+    uint64_t now = ticks(l), quiet = now - l->heard, timeout = l->spec.config->timeout;
+    uint64_t dead = l->heard + timeout;
+    if (quiet >= timeout / 2 && !l->pinged) send_ping(l);
+    if (l->pinged && l->pinged_at + timeout / 2 > dead) dead = l->pinged_at + timeout / 2;
+    if (now >= dead) {
         char words[256];
         snprintf(words, sizeof(words), "%s has given no sign of life for %" PRIu64 " ms", where(l),
                  quiet);
         fail(l, words);
         return;
     }
-    if (quiet >= timeout / 2 && !l->pinged) send_ping(l);
-    set_alarm(l, (quiet >= timeout / 2 ? timeout : timeout / 2) - quiet);
+    set_alarm(l, (quiet >= timeout / 2 ? dead - l->heard : timeout / 2) - quiet);
 }
 
 /* ---- reading ------------------------------------------------------------------------------ */

@@ -347,6 +347,30 @@ static void a_silent_server_is_given_up(void **state)
     end(&b);
 }
 
+/* We stood still, and the server was never asked. */
+static void a_silence_of_ours_is_none_of_the_server(void **state)
+{
+    (void)state;
+    struct bench b;
+    begin(&b);
+    struct stage_client c = stage_greet(&b.stage);
+    for (int i = 0; i < 2; i++) {
+        stage_pass(&b.stage, 60000);
+        assert_true(link_ready(b.link));
+        stage_expect(&b.stage, &c, "PING");
+        stage_pass(&b.stage, 4000);
+        stage_say(&b.stage, &c, "+PONG\r\n");
+    }
+    stage_pass(&b.stage, 60000);
+    stage_expect(&b.stage, &c, "PING");
+    stage_pass(&b.stage, 4999);
+    assert_int_equal(b.downs, 0);
+    stage_pass(&b.stage, 1);
+    assert_int_equal(b.downs, 1);
+    stage_hang_up(&b.stage, &c);
+    end(&b);
+}
+
 static void a_login_that_takes_too_long_fails(void **state)
 {
     (void)state;
@@ -523,6 +547,7 @@ int main(void)
         cmocka_unit_test(the_queue_has_a_cap),
         cmocka_unit_test(a_slow_server_is_waited_for),
         cmocka_unit_test(a_silent_server_is_given_up),
+        cmocka_unit_test(a_silence_of_ours_is_none_of_the_server),
         cmocka_unit_test(a_login_that_takes_too_long_fails),
         cmocka_unit_test(nonsense_ends_the_connection),
         cmocka_unit_test(pauses_grow_and_have_an_end),
