@@ -27,6 +27,7 @@ struct bus_thread {
     uv_timer_t alarm;     /* stands for the whole wheel */
     uv_prepare_t prepare; /* sets the alarm before each wait */
     uint64_t alarm_due;   /* on the wheel's clock; UINT64_MAX: not set */
+    uint64_t looked;      /* what had come by then has been read; see on_alarm() */
     struct inbox inbox;
     struct inbox posts;
     struct timers wheel;
@@ -277,16 +278,19 @@ static void on_ring(uv_poll_t *ringing, int status, int events)
     t->spec.backend->close(instance, t->deadline_ms);
 }
 
+/* What is due is judged by the time before the loop looked at its sockets last: where the process
+ * stood still, what a server sent in time is read before the server is given up. */
 static void on_alarm(uv_timer_t *alarm)
 {
     struct bus_thread *t = alarm->data;
     t->alarm_due = UINT64_MAX;
-    timers_run(&t->wheel, clock_ticks());
+    timers_run(&t->wheel, t->looked);
 }
 
 static void on_prepare(uv_prepare_t *prepare)
 {
     struct bus_thread *t = prepare->data;
+    t->looked = clock_ticks();
     bells_ring();
     uint64_t wait = timers_wait(&t->wheel);
     uint64_t due = wait == UINT64_MAX ? UINT64_MAX : t->wheel.now + wait;
@@ -296,7 +300,7 @@ static void on_prepare(uv_prepare_t *prepare)
         uv_timer_stop(&t->alarm);
         return;
     }
-    uint64_t now = clock_ticks();
+    uint64_t now = t->looked;
     uv_update_time(&t->loop);
     uv_timer_start(&t->alarm, on_alarm, due > now ? due - now : 0, 0);
 }

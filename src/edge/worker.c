@@ -43,6 +43,7 @@ struct worker {
     uv_idle_t busy;    /* active: the loop does not block */
     uv_timer_t clock;  /* the wheel's next due time */
     uint64_t armed;    /* that time; 0: none */
+    uint64_t looked;   /* all that was on the sockets then has been read; see on_turn() */
     struct timer last; /* deadline of the stop */
 
     atomic_bool drain_asked, stop_asked;
@@ -106,12 +107,17 @@ static void close_down(struct worker *w)
     wire_close(&w->wire); /* kills connections that are left */
 }
 
+/* What is due is judged by the time before the loop looked at its sockets last: where the process
+ * stood still, what had come in time is read before somebody is given up for not having sent it. (A
+ * poll that a signal ended, and a stop is one, has looked at nothing.) */
 static void on_turn(uv_prepare_t *p)
 {
     struct worker *w = p->data;
+    uint64_t now = clock_ticks();
     bells_ring(); /* first: writing takes long */
     guard_turn(&w->edge);
-    timers_run(&w->edge.wheel, clock_ticks());
+    timers_run(&w->edge.wheel, w->looked);
+    w->looked = now;
     if (session_worker_turn(w->edge.sessions, SLICE))
         uv_idle_start(&w->busy, on_busy);
     else

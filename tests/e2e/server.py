@@ -143,6 +143,11 @@ class Server:
                 return int(line.split()[1]) * 1024
         raise RuntimeError("no VmRSS")
 
+    def stopped(self) -> bool:
+        """By SIGSTOP, all of its threads."""
+        stats = [path.read_text() for path in Path(f"/proc/{self.pid}/task").glob("*/stat")]
+        return all(stat.rpartition(")")[2].split()[0] == "T" for stat in stats)
+
     def terminate(self) -> None:
         self.process.send_signal(signal.SIGTERM)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import signal
+import time
 from collections.abc import Callable
 
 import pytest
@@ -179,7 +181,36 @@ def test_message_ms(start: Start) -> None:
                     break
                 except TimeoutError:
                     continue
-        raw.sock.settimeout(10)
+        raw.sock.settimeout(10 * PATIENCE)
         assert close_of(raw) == (4502, "limits.message_ms")
         other.text('{"type":"ping","id":2}')
         assert other.json() == {"type": "pong", "id": 2}
+
+
+def test_what_came_in_time_counts(start: Start) -> None:
+    """A daemon that stood still reads what is there before it says that something did not come."""
+    limit = 0.5 * PATIENCE
+    server = start(config(), "--set", f"limits.message_ms={1000 * limit:.0f}")
+
+    def came_late() -> bool:
+        """The first half is read in time, and the rest is sent while the daemon stands still."""
+        with Raw(server.port) as raw:
+            raw.upgrade()
+            began = time.monotonic()
+            raw.frame(TEXT, b'{"type":"ping",', fin=False)
+            raw.frame(PING)
+            try:
+                if raw.read_frame()[0] != PONG:
+                    return False
+                server.process.send_signal(signal.SIGSTOP)
+                wait_for(server.stopped)
+                if time.monotonic() > began + 0.9 * limit:
+                    return False  # too late for that: the machine is busy
+                raw.frame(CONT, b'"id":1}')
+                time.sleep(limit)  # what counts is that it passes
+            finally:
+                server.process.send_signal(signal.SIGCONT)
+            assert raw.json() == {"type": "pong", "id": 1}
+            return True
+
+    wait_for(came_late, 60)

@@ -12,6 +12,7 @@
 #include <semaphore.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/list.h"
 #include "bus/thread.h"
 
@@ -25,7 +26,8 @@ static struct {
     int ticks, readable, worked, posted, items, turns, items_at_close, late_items;
     int more; /* turns that are to be asked for again */
     bool worked_elsewhere, closed, leave_watch;
-    uint64_t deadline;
+    bool stood, read_first;
+    uint64_t deadline, due;
     struct wsbus_timer *linger;
 } seen;
 
@@ -269,6 +271,66 @@ static void a_watch_that_was_forgotten_does_not_keep_the_loop(void **state)
     watch_pipe(true);
 }
 
+static void on_byte(void *arg, unsigned events)
+{
+    char c;
+    (void)arg;
+    (void)events;
+    assert_int_equal(read(seen.pipe[0], &c, 1), 1);
+    seen.readable++;
+}
+
+static void on_due(void *arg)
+{
+    (void)arg;
+    seen.ticks++;
+    if (!seen.stood) return;
+    seen.read_first = seen.readable == 1;
+    sem_post(&done);
+}
+
+static void stand_still(void *arg);
+
+static void set_and_watch(void *arg)
+{
+    (void)arg;
+    seen.ticks = 0;
+    seen.due = clock_ticks() + 20;
+    seen.host->timer_set(seen.timer, 20);
+    seen.host->post(seen.host, stand_still, NULL); /* in the next turn */
+}
+
+static void stand_still(void *arg)
+{
+    if (seen.ticks > 0) { /* the machine was busy: once more */
+        set_and_watch(arg);
+        return;
+    }
+    seen.stood = true;
+    assert_int_equal(write(seen.pipe[1], "a", 1), 1);
+    while (clock_ticks() < seen.due + 2)
+        continue;
+}
+
+static void begin_stall(void *arg)
+{
+    seen.timer = seen.host->timer(seen.host, on_due, NULL);
+    seen.watch = seen.host->watch(seen.host, seen.pipe[0], WSBUS_READABLE, on_byte, NULL);
+    set_and_watch(arg);
+}
+
+static void what_came_before_a_timer_is_read_before_it_fires(void **state)
+{
+    (void)state;
+    assert_int_equal(pipe(seen.pipe), 0);
+    seen.host->post(seen.host, begin_stall, NULL);
+    sem_wait(&done);
+    stop();
+    assert_true(seen.read_first);
+    close(seen.pipe[0]);
+    close(seen.pipe[1]);
+}
+
 static void work(void *arg)
 {
     (void)arg;
@@ -336,6 +398,7 @@ int main(void)
         CASE(timers_fire_on_the_bus_thread),
         CASE(descriptors_are_watched_paused_and_left),
         CASE(a_watch_that_was_forgotten_does_not_keep_the_loop),
+        CASE(what_came_before_a_timer_is_read_before_it_fires),
         CASE(blocking_work_is_done_elsewhere),
         CASE(posts_come_from_any_thread),
     };
