@@ -16,6 +16,7 @@ from client import Client
 from conftest import Start
 from raw import BINARY, CLOSE, CONT, PING, PONG, TEXT, Raw, encode, handshake
 from server import FULL, SANITIZER, Server, config
+from steady import steadily
 
 Connect = Callable[..., Client]
 
@@ -349,7 +350,7 @@ def test_handshake_that_never_ends(start: Start, connect: Connect) -> None:
     with Raw(special.port, timeout=10) as silent, Raw(special.port, timeout=10) as slow:
         slow.send(b"GET /ws HTTP/1.1\r\n")
         assert silent.closed() and slow.closed()
-    client = connect(special)
+    client = steadily(lambda: connect(special), gap=0.2)
     time.sleep(0.7)
     client.quiet()
 
@@ -357,20 +358,23 @@ def test_handshake_that_never_ends(start: Start, connect: Connect) -> None:
 def test_no_pong(start: Start, connect: Connect) -> None:
     """A peer that gives no sign of life is closed; the library answers pings by itself."""
     special = start(config(limits={"ping_ms": 300, "pong_ms": 300}))
-    client = connect(special)
-    assert client.welcome["ping"] == 300
     with Raw(special.port, timeout=10) as raw:
         raw.upgrade()
         assert raw.read_frame()[0] == PING
         assert raw.close_code() == 4001
-    with Raw(special.port, timeout=10) as raw:
-        raw.upgrade()
-        for i in range(10):
-            time.sleep(0.15)
-            raw.text(json.dumps({"type": "ping", "id": i}))
-            assert raw.json() == {"type": "pong", "id": i}, "any frame counts as life"
-    time.sleep(0.5)
-    client.quiet()
+
+    def life() -> None:
+        client = connect(special)
+        assert client.welcome["ping"] == 300
+        with Raw(special.port, timeout=10) as raw:
+            raw.upgrade()
+            for i in range(10):
+                time.sleep(0.15)
+                raw.text(json.dumps({"type": "ping", "id": i}))
+                assert raw.json() == {"type": "pong", "id": i}, "any frame counts as life"
+        client.quiet()
+
+    steadily(life, special.port, gap=0.15)
 
 
 # ---- random and many

@@ -16,6 +16,7 @@ from client import Client
 from conftest import Start
 from raw import BINARY, CLOSE, CONT, PING, PONG, TEXT, Raw, encode, handshake, wait_for
 from server import PATIENCE, Server, config
+from steady import steadily
 from tls_aid import TlsRaw, make_pair, tls_config
 
 Connect = Callable[..., Client]
@@ -140,14 +141,18 @@ def test_each_ping_has_its_pong(raw: Raw) -> None:
 
 def test_pings_are_a_sign_of_life(start: Start) -> None:
     special = start(config(limits={"ping_ms": 300, "pong_ms": 1700}))
-    with Raw(special.port) as good, Raw(special.port) as silent:
-        good.upgrade()
-        silent.upgrade()
-        for _ in range(8):
-            assert good.read_frame()[0] == PING  # answered by a ping of its own
-            good.frame(PING, b"me")
-            assert good.read_frame() == (PONG, b"me")
-        assert silent.close_code() == 4001
+
+    def round_() -> None:
+        with Raw(special.port) as good, Raw(special.port) as silent:
+            good.upgrade()
+            silent.upgrade()
+            for _ in range(8):
+                assert good.read_frame()[0] == PING  # answered by a ping of its own
+                good.frame(PING, b"me")
+                assert good.read_frame() == (PONG, b"me")
+            assert silent.close_code() == 4001
+
+    steadily(round_, special.port, gap=0.1)
 
 
 def test_a_flood_of_pings(server: Server, connect: Connect) -> None:
@@ -236,22 +241,31 @@ def test_many_pings_at_once_under_tls(start: Start, tmp_path: Path) -> None:
 )
 def test_the_answer_to_a_close(server: Server, path: str, payload: bytes, code: int) -> None:
     """The close frame, then the end of the connection, at once."""
-    with Raw(server.port) as raw:
-        assert raw.request(handshake(server.port, path=path)).status == 101
-        began = time.monotonic()
-        raw.frame(CLOSE, payload)
-        assert raw.close_code() == code
-        assert raw.closed()
-        assert time.monotonic() - began < 3 * PATIENCE
+
+    def round_() -> None:
+        with Raw(server.port) as raw:
+            assert raw.request(handshake(server.port, path=path)).status == 101
+            began = time.monotonic()
+            raw.frame(CLOSE, payload)
+            assert raw.close_code() == code
+            assert raw.closed()
+            assert time.monotonic() - began < 3 * PATIENCE
+
+    steadily(round_, server.port, gap=0.5)
 
 
-def test_the_end_after_our_close(raw: Raw) -> None:
-    raw.frame(BINARY, b"x")
-    began = time.monotonic()
-    assert raw.close_code() == 1003
-    raw.frame(CLOSE, b"\x03\xeb")
-    assert raw.closed()
-    assert time.monotonic() - began < 3 * PATIENCE
+def test_the_end_after_our_close(server: Server) -> None:
+    def round_() -> None:
+        with Raw(server.port) as raw:
+            raw.upgrade()
+            raw.frame(BINARY, b"x")
+            began = time.monotonic()
+            assert raw.close_code() == 1003
+            raw.frame(CLOSE, b"\x03\xeb")
+            assert raw.closed()
+            assert time.monotonic() - began < 3 * PATIENCE
+
+    steadily(round_, server.port, gap=0.5)
 
 
 def test_what_stands_before_a_close_is_done(raw: Raw, connect: Connect, channel: str) -> None:

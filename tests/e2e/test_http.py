@@ -10,6 +10,7 @@ from client import Client
 from conftest import Start
 from raw import Raw, Response, handshake, wait_for
 from server import Server, config
+from steady import steadily
 
 Connect = Callable[..., Client]
 
@@ -266,10 +267,14 @@ def test_a_head_byte_by_byte(server: Server) -> None:
 
 def test_a_head_that_does_not_come_to_its_end(start: Start) -> None:
     special = start(config(limits={"handshake_ms": 200}))
-    with Raw(special.port) as begun, Raw(special.port) as silent:
-        begun.send(b"GET /ws HTTP/1.1\r\nHost: a\r\n")
-        assert begun.response().status == 408
-        assert begun.closed() and silent.closed()
+
+    def round_() -> None:
+        with Raw(special.port) as begun, Raw(special.port) as silent:
+            begun.send(b"GET /ws HTTP/1.1\r\nHost: a\r\n")
+            assert begun.response().status == 408
+            assert begun.closed() and silent.closed()
+
+    steadily(round_, gap=0.05)  # so long at most until it has begun
 
 
 # ---- who may

@@ -13,6 +13,7 @@ import pytest
 from client import Client
 from raw import CLOSE, CONT, PING, PONG, TEXT, Raw, encode, wait_for
 from server import PATIENCE, Server, config
+from steady import steadily
 
 Start = Callable[..., Server]
 
@@ -31,7 +32,10 @@ def close_of(raw: Raw) -> tuple[int, str]:
 def test_publishes(start: Start) -> None:
     server = start(config(), "--set", "limits.publishes_per_second=2")
     with Client(server.url) as c, Client(server.url) as other:
-        replies = [c.call("publish", channel="plain.x", data=i) for i in range(14)]
+        # In one piece: whatever stands still, no time goes by between them.
+        asked = range(14)
+        c.ws.socket.sendall(b"".join(encode(TEXT, publish(i).encode()) for i in asked))
+        replies = [c.reply(i) for i in asked]
         good = [r for r in replies if r["type"] == "published"]
         bad = [r for r in replies if r["type"] == "error"]
         assert 10 <= len(good) < 14 and good == replies[: len(good)]
@@ -47,13 +51,16 @@ def test_publishes(start: Start) -> None:
 def test_subscribes(start: Start) -> None:
     server = start(config(), "--set", "limits.subscribes_per_second=1")
     with Client(server.url) as c:
-        for i in range(4):
-            c.subscribe(f"plain.{i}")
-        c.history("plain.x")
-        frame = c.refused("rate_limited", type="subscribe", channel="plain.more")
-        assert frame["limit"] == "limits.subscribes_per_second"
-        assert frame["channel"] == "plain.more"
-        c.refused("rate_limited", type="history", channel="plain.more")
+        asks = [("subscribe", f"plain.{i}") for i in range(4)]
+        asks += [(kind, channel) for channel in ("plain.x", "plain.more") for kind in ("history", "subscribe")]
+        frames = [{"type": kind, "id": i, "channel": channel} for i, (kind, channel) in enumerate(asks)]
+        c.ws.socket.sendall(b"".join(encode(TEXT, json.dumps(f).encode()) for f in frames))
+        answers = [c.reply(i) for i in range(len(asks))]
+        assert [a["type"] for a in answers] == ["subscribed"] * 4 + ["history"] + ["error"] * 3
+        for frame, (_, channel) in zip(answers[5:], asks[5:], strict=True):
+            assert frame["code"] == "rate_limited" and frame["retry"] is True
+            assert frame["limit"] == "limits.subscribes_per_second"
+            assert frame["channel"] == channel
         c.unsubscribe("plain.0")  # always possible
         assert c.call("publish", channel="plain.x", data=1)["type"] == "published"
 
@@ -167,10 +174,6 @@ def test_message_ms(start: Start) -> None:
     with Raw(server.port) as raw, Raw(server.port) as other:
         raw.upgrade()
         other.upgrade()
-        for _ in range(3):  # each message has its own time
-            other.frame(TEXT, b'{"type":"ping",', fin=False)
-            other.frame(CONT, b'"id":1}')
-            assert other.json()["type"] == "pong"
         raw.send(b"\x81\xfe\x03\xe8" + b"\0\0\0\0x")  # 1000 bytes, a mask of zeros
         raw.sock.settimeout(0.02)
         with contextlib.suppress(ConnectionError):
@@ -185,6 +188,16 @@ def test_message_ms(start: Start) -> None:
         assert close_of(raw) == (4502, "limits.message_ms")
         other.text('{"type":"ping","id":2}')
         assert other.json() == {"type": "pong", "id": 2}
+
+    def in_time() -> None:
+        with Raw(server.port) as raw:
+            raw.upgrade()
+            for _ in range(3):
+                raw.frame(TEXT, b'{"type":"ping",', fin=False)
+                raw.frame(CONT, b'"id":1}')
+                assert raw.json()["type"] == "pong"
+
+    steadily(in_time, server.port, gap=0.3)
 
 
 def test_what_came_in_time_counts(start: Start) -> None:

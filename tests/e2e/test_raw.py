@@ -17,6 +17,7 @@ from client import Client
 from conftest import Start
 from raw import BINARY, PING, TEXT, Raw, Response, handshake, wait_for
 from server import PATIENCE, Server, config
+from steady import steadily
 
 Connect = Callable[..., Client]
 Door = Callable[..., ClientConnection]
@@ -328,8 +329,13 @@ def test_server_pings(start: Start, door: Door) -> None:
         assert raw.request(handshake(special.port, path=path)).status == 101
         assert raw.read_frame()[0] == PING
         assert raw.close_code() == 4001
-    good: Any = door(special, subscribe="plain.a", publish="plain.a")
-    deadline = time.monotonic() + 1.5
-    while time.monotonic() < deadline:
-        good.send("1")
-        assert take(good) == "1"
+
+    def life() -> None:
+        good: Any = door(special, subscribe="plain.a", publish="plain.a")
+        deadline = time.monotonic() + 1.5
+        while time.monotonic() < deadline:
+            good.send("1")
+            assert take(good) == "1"
+        good.close()
+
+    steadily(life, special.port, gap=0.3)
