@@ -24,7 +24,7 @@ HERE = Path(__file__).parent
 LIMITS = {
     "address_connections": 50,
     "address_handshakes_per_second": 20,
-    "handshake_ms": int(1000 * PATIENCE),
+    "handshake_ms": int(3000 * PATIENCE),
     "message_ms": 300,
     "queue_bytes": 65536,
     "queue_ms": 10000,

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from client import Client
 from conftest import Start
 from raw import Raw, Response, handshake, wait_for
-from server import Server, config
+from server import SANITIZER, Server, config
 from steady import steadily
 
 Connect = Callable[..., Client]
@@ -275,6 +277,22 @@ def test_a_head_that_does_not_come_to_its_end(start: Start) -> None:
             assert begun.closed() and silent.closed()
 
     steadily(round_, gap=0.05)  # so long at most until it has begun
+
+
+@pytest.mark.skipif(bool(SANITIZER), reason="a sanitizer wants to be loaded first")
+def test_a_server_that_stood_still(tmp_path: Path) -> None:
+    """What came in time is read before the deadline counts."""
+    library = tmp_path / "standstill.so"
+    source = Path(__file__).with_name("standstill.c")
+    build = ["cc", "-D_GNU_SOURCE", "-shared", "-fPIC", "-o", str(library), str(source), "-ldl"]
+    subprocess.run(build, check=True)
+    env = {"LD_PRELOAD": str(library), "STANDSTILL_MS": "2000"}
+    still = Server("standstill", config(limits={"handshake_ms": 500}), env=env)
+    try:
+        with Raw(still.port) as raw:
+            raw.upgrade()
+    finally:
+        still.stop()
 
 
 # ---- who may
