@@ -22,23 +22,11 @@ struct inflater {
     bool ended;  /* with a block that says to be the last, and nothing behind it */
 };
 
-static void *allocate(void *opaque, unsigned count, unsigned size)
-{
-    (void)opaque;
-    return mem_alloc((size_t)count * size);
-}
-
-static void release(void *opaque, void *p)
-{
-    (void)opaque;
-    free(p);
-}
-
 struct inflater *inflater_new(void)
 {
     struct inflater *i = mem_zero(sizeof(*i));
-    i->z.zalloc = allocate;
-    i->z.zfree = release;
+    i->z.zalloc = mem_library_alloc;
+    i->z.zfree = mem_library_free;
     buf_init(&i->out, BUF_UNLIMITED); /* bounded by `most` */
     if (inflateInit2(&i->z, -WINDOW) == Z_OK) return i;
     free(i);

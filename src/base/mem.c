@@ -41,3 +41,15 @@ char *mem_dup(const char *p, size_t n)
     copy[n] = '\0';
     return copy;
 }
+
+void *mem_library_alloc(void *unused, unsigned count, unsigned size)
+{
+    (void)unused;
+    return mem_alloc((size_t)count * size);
+}
+
+void mem_library_free(void *unused, void *p)
+{
+    (void)unused;
+    free(p);
+}

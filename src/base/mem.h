@@ -10,4 +10,8 @@ void *mem_zero(size_t n);  /* cleared */
 void *mem_grow(void *p, size_t n);
 char *mem_dup(const char *p, size_t n); /* NUL-terminated copy */
 
+/* The same as a library wants to be given it (zlib.h, alloc_func and free_func). */
+void *mem_library_alloc(void *unused, unsigned count, unsigned size);
+void mem_library_free(void *unused, void *p);
+
 #endif

@@ -29,25 +29,14 @@ struct packer {
 #define UNLOCKED PTHREAD_MUTEX_INITIALIZER
 static pthread_mutex_t locks[STRIPES] = {
     UNLOCKED, UNLOCKED, UNLOCKED, UNLOCKED, UNLOCKED, UNLOCKED, UNLOCKED, UNLOCKED,
+    UNLOCKED, UNLOCKED, UNLOCKED, UNLOCKED, UNLOCKED, UNLOCKED, UNLOCKED, UNLOCKED,
 };
-
-static void *allocate(void *opaque, unsigned count, unsigned size)
-{
-    (void)opaque;
-    return mem_alloc((size_t)count * size);
-}
-
-static void release(void *opaque, void *p)
-{
-    (void)opaque;
-    free(p);
-}
 
 struct packer *packer_new(int level, size_t least)
 {
     struct packer *p = mem_zero(sizeof(*p));
-    p->z.zalloc = allocate;
-    p->z.zfree = release;
+    p->z.zalloc = mem_library_alloc;
+    p->z.zfree = mem_library_free;
     p->level = level;
     p->least = least;
     buf_init(&p->message, BUF_UNLIMITED); /* both are bounded by the frame */

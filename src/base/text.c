@@ -180,3 +180,9 @@ int64_t base64_decode(char *out, struct span s)
     if (pad > 0 && base64_tail(to, u + whole, pad) != 0) return -1;
     return (to - out) + (pad > 0 ? (int64_t)(3 - pad) : 0);
 }
+
+bool token_char(char c)
+{
+    if ((c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z')) return true;
+    return c != '\0' && strchr("!#$%&'*+-.^_`|~", c);
+}

@@ -1,4 +1,4 @@
-/* UTF-8 and base64. Pure. */
+/* UTF-8, base64 and tokens. Pure. */
 #ifndef BASE_TEXT_H
 #define BASE_TEXT_H
 
@@ -31,5 +31,7 @@ size_t base64_encode(char *out, struct span s);
 /* Exact (RFC 4648 section 4, padding needed, no white space, unused bits zero): the number of
  * bytes written, at most s.n / 4 * 3, or -1. `out` may be where the text stands (s.p). */
 int64_t base64_decode(char *out, struct span s);
+
+bool token_char(char c); /* of HTTP: RFC 9110, section 5.6.2 */
 
 #endif

@@ -4,6 +4,7 @@
 #include <strings.h>
 
 #include "base/percent.h"
+#include "base/text.h"
 
 #define METHOD_MAX 32
 
@@ -47,15 +48,10 @@ static bool bad(struct head *h, const char *text)
     return refuse(h, 400, text);
 }
 
-/* RFC 9110, section 5.6.2. */
 static bool is_token(struct span s)
 {
-    for (size_t i = 0; i < s.n; i++) {
-        char c = s.p[i];
-        if ((c < '0' || c > '9') && (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') &&
-            (c == '\0' || !strchr("!#$%&'*+-.^_`|~", c)))
-            return false;
-    }
+    for (size_t i = 0; i < s.n; i++)
+        if (!token_char(s.p[i])) return false;
     return s.n > 0;
 }
 

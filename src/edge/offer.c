@@ -1,20 +1,13 @@
 #include "edge/offer.h"
 
 #include <stdio.h>
-#include <string.h>
 
 #include "base/packer.h"
+#include "base/text.h"
 
 #define VALUE_MAX 16 /* longer ones are none of permessage-deflate's */
 
 /* ---- the list, by its grammar ---------------------------------------------------------------- */
-
-/* RFC 9110, section 5.6.2. */
-static bool is_token_char(char c)
-{
-    if ((c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z')) return true;
-    return c != '\0' && strchr("!#$%&'*+-.^_`|~", c);
-}
 
 static void skip_spaces(struct span *rest)
 {
@@ -35,7 +28,7 @@ static bool take_token(struct span *rest, struct span *ret)
 {
     size_t n = 0;
     skip_spaces(rest);
-    while (n < rest->n && is_token_char(rest->p[n]))
+    while (n < rest->n && token_char(rest->p[n]))
         n++;
     *ret = span_of(rest->p, n);
     *rest = span_of(rest->p + n, rest->n - n);
@@ -54,7 +47,7 @@ static bool add(struct parameter *p, char c)
 {
     if (p->size < VALUE_MAX) p->value[p->size] = c;
     p->size++;
-    return is_token_char(c);
+    return token_char(c);
 }
 
 static bool take_quoted(struct span *rest, struct parameter *p)

@@ -16,7 +16,7 @@ from websockets.sync.client import connect as dial
 from client import Client
 from conftest import Start
 from raw import BINARY, CLOSE, CONT, PING, PONG, TEXT, Raw, encode, handshake
-from server import SANITIZER, Server, config
+from server import Server, config
 from test_metrics import value
 from tls_aid import context, make_pair, tls_config
 
@@ -384,9 +384,10 @@ def test_bombs_in_raw(special: Server) -> None:
             assert raw.ends()[0] == code
 
 
-@pytest.mark.skipif(bool(SANITIZER), reason="a sanitizer is too slow to reach the rate")
-def test_many_small_bombs(special: Server, connect: Connect) -> None:
+def test_many_small_bombs(start: Start, connect: Connect) -> None:
     """Within the limits of one message, a rate bounds what they become together."""
+    limits = {"bytes_per_second": 1 * MIB}
+    special = start(config(compression={"enabled": True}, limits=limits))
     with Packed(special.port) as raw:
         raw.open()
         one = packed(b'{"type":"ping"}' + b" " * 16_000)
