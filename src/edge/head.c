@@ -114,11 +114,22 @@ static bool parameters_good(struct reading *r, struct span target)
     return bad(r->head, "The query has too many parameters.");
 }
 
+/* A proxy's configuration is the usual reason for what looks like its header, of either version. */
+static bool no_request(struct head *h, struct span in)
+{
+    const struct span v1 = SPAN("PROXY"), v2 = SPAN("\r\n\r\n");
+    struct span begin = span_of(in.p, in.n < v1.n ? in.n : v1.n);
+    if (span_eq(begin, v1) || span_eq(span_of(begin.p, begin.n < v2.n ? begin.n : v2.n), v2))
+        return bad(h, "A PROXY header is not taken on this listener: its proxy_protocol is off.");
+    return bad(h, "This is not the first line of an HTTP request.");
+}
+
 static bool first_line(struct reading *r, struct span line)
 {
-    struct span method, target;
-    if (!cut(&line, ' ', &method) || !cut(&line, ' ', &target) || !is_token(method))
-        return bad(r->head, "This is not the first line of an HTTP request.");
+    struct span method, target, all = line;
+    if (!cut(&line, ' ', &method) || !cut(&line, ' ', &target) || !is_token(method) ||
+        span_eq(method, SPAN("PROXY")))
+        return no_request(r->head, all);
     r->old = span_eq(line, SPAN("HTTP/1.0"));
     if (!r->old && !span_eq(line, SPAN("HTTP/1.1")))
         return bad(r->head, "HTTP/1.1 is spoken here.");
@@ -226,8 +237,7 @@ static bool early_good(struct head *h, struct span in)
     size_t n = 0;
     while (n < in.n && n <= METHOD_MAX && in.p[n] != ' ')
         n++;
-    if (n > METHOD_MAX || (in.n > 0 && !is_token(span_of(in.p, n))))
-        return bad(h, "This is not the first line of an HTTP request.");
+    if (n > METHOD_MAX || (in.n > 0 && !is_token(span_of(in.p, n)))) return no_request(h, in);
     return true;
 }
 

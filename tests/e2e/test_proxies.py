@@ -138,6 +138,17 @@ def test_proxy_header_missing(start: Start, sent: bytes, words: str) -> None:
     assert words in line and "peer=127.0.0.1" in line, line
 
 
+@pytest.mark.parametrize("header", [v1("192.0.2.7"), v2("192.0.2.7")], ids=["v1", "v2"])
+def test_proxy_header_where_none_is_taken(server: Server, header: bytes) -> None:
+    """Not on this listener: it is no request, and no client's address."""
+    with Raw(server.port) as raw:
+        raw.send(header)
+        answer = raw.response()
+        assert answer.status == 400 and "proxy_protocol is off" in answer.text
+        assert raw.closed()
+    assert "192.0.2.7" not in server.log()
+
+
 def test_proxy_header_of_a_stranger(start: Start) -> None:
     server = start(proxied(trusted=["10.0.0.0/8"]))
     with Raw(server.port) as raw:
