@@ -22,15 +22,14 @@ import threading
 import time
 from typing import Any
 
-from rig import ROOT, STOLEN, Sink, load, say, stolen, stolen_since
+from rig import ROOT, Sink, load, say, seconds_left
 
 from attackers import ATTACKS  # isort: skip  # of tests/e2e, which rig has put into the path
 from client import Client  # isort: skip
 from server import Server  # isort: skip
 from test_metrics import scrape  # isort: skip
 
-BEFORE = 5  # windows without an attack
-PATIENCE = 3  # times as many, until enough of them count
+BEFORE = 5  # seconds without an attack
 FRAME = {"type": "subscribe", "id": 1, "channel": "plain.healthy"}
 SCRIPT = str(ROOT / "tests" / "e2e" / "attackers.py")
 
@@ -94,22 +93,6 @@ def limits_hit(before: dict[Any, float], after: dict[Any, float]) -> str:
     return ", ".join(found) or "-"
 
 
-def windows(sink: Sink, into: int, count: int, every: bool) -> int:
-    """Ages go to set 0 (through 2) or 1 (through 3). How many windows counted."""
-    kept = 0
-    for _ in range(PATIENCE * count):
-        then = stolen()
-        sink.ask(f"into {2 + into}")
-        time.sleep(1)
-        sink.ask("into -1")
-        calm = every or stolen_since(then) < STOLEN
-        sink.ask("keep" if calm else "drop")
-        kept += calm
-        if kept == count:
-            break
-    return kept
-
-
 def ages(sink: Sink, name: str) -> str:
     before, during = sink.report(0), sink.report(1)
     return f"{before[name]:.2f} / {during[name]:.2f} ms"
@@ -129,7 +112,7 @@ def attack(name: str, options: argparse.Namespace) -> None:
         sink.ask("into -1")
         feed.start()
         time.sleep(1)
-        calm = [windows(sink, 0, BEFORE, options.any)]
+        calm = [seconds_left(sink, 0, BEFORE, options.any)]
         memory, counts = server.rss(), scrape(server)
         watch = Watch(server)
         watch.start()
@@ -138,7 +121,7 @@ def attack(name: str, options: argparse.Namespace) -> None:
         )
         os.setpriority(os.PRIO_PROCESS, attacker.pid, 10)
         try:
-            calm.append(windows(sink, 1, options.seconds, options.any))
+            calm.append(seconds_left(sink, 1, options.seconds, options.any))
         finally:
             attacker.kill()
             attacker.wait()

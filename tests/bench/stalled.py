@@ -3,12 +3,15 @@
 have them, the processor time and the memory of the daemon, before many stall and while they do. The
 last section of docs/slow-clients.md.
 
-    tests/bench/stalled.py [--readers 10000] [--seconds 10] [--windows 5] [--memory MIB] [--workers 1]
-        [--policy drop|disconnect|both]
+    tests/bench/stalled.py [--readers 10000] [--seconds 10] [--windows 5] [--count 25] [--memory MIB]
+        [--workers 1] [--policy drop|disconnect|both]
 
 Ten channels get a hundred messages a second each, of 250 bytes; the healthy follow one of them, each of
-those who stall one of the ten. Needs a C compiler for the clients that measure, and the Python of the
-end-to-end tests.
+those who stall one of the ten. What happens from their beginning on is shown in windows. The ratio at the
+end is of the time after these and of that before they came and after they have gone, each with half of or
+all of COUNT seconds in which the host took no more than a hundredth of the processors' time: a hundredth
+of the messages of one window is eight of them. Needs a C compiler for the clients that measure, and the
+Python of the end-to-end tests.
 """
 
 from __future__ import annotations
@@ -22,10 +25,10 @@ import threading
 import time
 from typing import Any
 
-from rig import Sink, be_prompt, load, say  # puts tests/e2e into the path
+from rig import Sink, be_prompt, load, say, seconds_left  # puts tests/e2e into the path
 
 from client import Client  # isort: skip
-from raw import TEXT, encode, handshake  # isort: skip
+from raw import TEXT, encode, handshake, wait_for  # isort: skip
 from server import Server, config  # isort: skip
 from test_metrics import scrape  # isort: skip
 
@@ -74,17 +77,35 @@ def cpu(server: Server) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def measure(server: Server, sink: Sink, name: str, seconds: float) -> dict[str, Any]:
-    sink.ask("clear")
-    began, work = time.monotonic(), cpu(server)
+class Span:
+    """The processor time of a while, and one line about it."""
+
+    def __init__(self, server: Server) -> None:
+        self.server, self.began, self.work = server, time.monotonic(), cpu(server)
+
+    def tell(self, name: str, report: dict[str, Any]) -> None:
+        sessions = scrape(self.server)["wsbus_sessions", ""]
+        share = (cpu(self.server) - self.work) / (time.monotonic() - self.began)
+        say(
+            f"| {name} | {sessions:.0f} | {report['p50']:.2f} ms | {report['p99']:.2f} ms "
+            f"| {share:.1%} | {self.server.rss() >> 20} MiB |"
+        )
+
+
+def window(server: Server, sink: Sink, name: str, seconds: float) -> None:
+    span = Span(server)
+    sink.ask("drop")
+    sink.ask("into 2")
     time.sleep(seconds)
-    report, sessions = sink.report(), scrape(server)["wsbus_sessions", ""]
-    share = (cpu(server) - work) / (time.monotonic() - began)
-    say(
-        f"| {name} | {sessions:.0f} | {report['p50']:.2f} ms | {report['p99']:.2f} ms "
-        f"| {share:.1%} | {server.rss() >> 20} MiB |"
-    )
-    return report
+    sink.ask("into -1")
+    span.tell(name, sink.report(2))
+    sink.ask("drop")
+
+
+def count(server: Server, sink: Sink, name: str, into: int, seconds: int) -> None:
+    span = Span(server)
+    got = seconds_left(sink, into, seconds)
+    span.tell(f"{name}: {got} s that count", sink.report(into))
 
 
 def run(options: argparse.Namespace) -> None:
@@ -98,15 +119,21 @@ def run(options: argparse.Namespace) -> None:
     sink = Sink(server, HEALTHY, 1, {"type": "subscribe", "id": 1, "channel": "plain.0"}, prompt=True)
     try:
         sink.ask(f"wait subscribed {HEALTHY}")
+        sink.ask("into -1")
         feed.start()
         time.sleep(2)
-        before = measure(server, sink, "nobody stalls", options.seconds)
+        count(server, sink, "nobody stalls", 0, options.count // 2)
         for i in range(options.readers):
             policy = policies[i // CHANNELS % len(policies)]
             stalled.append(stall(server.port, f"plain.{i % CHANNELS}", policy))
         for i in range(options.windows):
-            name = f"they stall, {i * options.seconds:.0f} s"
-            during = measure(server, sink, name, options.seconds)
+            window(server, sink, f"they stall, {i * options.seconds:.0f} s", options.seconds)
+        count(server, sink, "they stall", 1, options.count)
+        for sock in stalled:
+            sock.close()
+        wait_for(lambda: scrape(server)["wsbus_sessions", ""] == HEALTHY + 1, 120)
+        count(server, sink, "nobody stalls any more", 0, options.count // 2)
+        before, during = sink.report(0), sink.report(1)
         say(f"\np99 {during['p99'] / before['p99']:.2f} times, half {during['p50'] / before['p50']:.2f}")
         feed.end()
         sink.ask(f"wait message {feed.sent * HEALTHY}")  # nobody who reads has lost anything
@@ -123,7 +150,8 @@ def main() -> None:
     )
     parser.add_argument("--readers", type=int, default=10_000, help="that stall")
     parser.add_argument("--seconds", type=float, default=10.0, help="of each measurement")
-    parser.add_argument("--windows", type=int, default=5, help="measurements while they stall")
+    parser.add_argument("--windows", type=int, default=5, help="of these while they stall")
+    parser.add_argument("--count", type=int, default=25, help="seconds that count")
     parser.add_argument("--memory", type=int, default=0, help="limits.memory_bytes, MiB")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--policy", choices=["drop", "disconnect", "both"], default="both")
