@@ -11,9 +11,10 @@ from typing import Any
 from client import Client
 from server import PATIENCE, WORKERS, Server
 
-# 99 of 100 answers take at most so long on a machine that is very busy, the last one PATIENT; what
-# blocks takes seconds, and again and again.
+# 99 of 100 answers (of few, all but three) take at most so long on a machine that is very busy, the last
+# one PATIENT; what blocks takes seconds, and again and again.
 PROMPT = 1.0
+STALLS = 3
 PATIENT = 8.0
 PAUSE = 0.02
 CLIENTS = 4  # so that it is likely that all workers have one
@@ -76,7 +77,7 @@ class Pulse:
     def check(self) -> None:
         assert not self.trouble, self.trouble
         took = sorted(self.took)
-        assert took[len(took) * 99 // 100] < PROMPT * PATIENCE, self.figures()
+        assert took[min(len(took) * 99 // 100, max(len(took) - 1 - STALLS, 0))] < PROMPT * PATIENCE, self.figures()
         assert took[-1] < PATIENT * PATIENCE, self.figures()
 
     def figures(self) -> str:

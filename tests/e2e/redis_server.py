@@ -326,9 +326,6 @@ class Proxy:
 
 # ---- the daemon in front of it
 
-# Short times, so that a test of an outage takes a second and not a minute.
-BRISK = {"timeout": 1000, "connect_timeout": 1000, "publish_timeout": 1000}
-
 
 def bridge_config(url: str, bus: dict[str, Any] | None = None, **changes: Any) -> dict[str, Any]:
     """A daemon on one Redis: channels by the first segment of their names."""

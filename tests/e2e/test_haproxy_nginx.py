@@ -18,6 +18,7 @@ from ports import free_port
 from front import KINDS, NAME, Front, until
 from raw import PING, handshake
 from server import FULL, PATIENCE, Server, config
+from steady import steadily
 
 ORIGIN = f"https://{NAME}"
 NOBODY = 1  # a port that nobody listens on
@@ -192,17 +193,21 @@ def test_quiet_connections_stay(start: Start, front: Callable[..., Front]) -> No
     silence, pause = int(1200 * PATIENCE), int(120 * PATIENCE)
     count = 144 if FULL else 24
     limits = {"ping_ms": pause, "pong_ms": 600_000}
-    live = front(start(behind(limits=limits)), silence=silence)
-    dead = front(start(behind(limits={**limits, "ping_ms": 0})), silence=silence)
-    with live.tls() as stays, dead.tls() as falls:
-        begun = time.monotonic()
-        falls.settimeout(20 * PATIENCE)
-        with pytest.raises(AssertionError, match="closed after 0 pings"):
-            pings(falls, 1)
-        assert time.monotonic() - begun > 0.9 * silence / 1000
-        stays.settimeout(20 * PATIENCE)
-        pings(stays, count)
-        assert time.monotonic() - begun > 2 * silence / 1000
+    speaks, mute = start(behind(limits=limits)), start(behind(limits={**limits, "ping_ms": 0}))
+    live, dead = front(speaks, silence=silence), front(mute, silence=silence)
+
+    def round_() -> None:
+        with live.tls() as stays, dead.tls() as falls:
+            begun = time.monotonic()
+            falls.settimeout(20 * PATIENCE)
+            with pytest.raises(AssertionError, match="closed after 0 pings"):
+                pings(falls, 1)
+            assert time.monotonic() - begun > 0.9 * silence / 1000
+            stays.settimeout(20 * PATIENCE)
+            pings(stays, count)
+            assert time.monotonic() - begun > 2 * silence / 1000
+
+    steadily(round_, speaks.port, mute.port, gap=0.3)
 
 
 def test_reload(start: Start, front: Callable[..., Front], through: Through, channel: str) -> None:

@@ -13,7 +13,7 @@ import redis
 
 from client import Client, data
 from conftest import Start
-from redis_server import BRISK, Proxy, Redis, bridge_config, calls, numsub, ours, since_7, until
+from redis_server import Proxy, Redis, bridge_config, calls, numsub, ours, since_7, until
 from server import WORKERS, Server
 
 Connect = Callable[..., Client]
@@ -341,7 +341,7 @@ def lose(program: redis.Redis) -> None:
 def test_every_subscriber_is_told_before_the_next_message(
     start: Start, connect: Connect, redis_server: Redis, program: redis.Redis, topic: str
 ) -> None:
-    special = start(bridge_config(redis_server.url, BRISK, workers=WORKERS))
+    special = start(bridge_config(redis_server.url, workers=WORKERS))
     clients = [connect(special) for _ in range(10)]
     names = [f"ps.{topic}.a", f"ps.{topic}.b", f"alias.{topic}"]
     for client in clients:
@@ -374,7 +374,7 @@ def test_the_gap_needs_no_message(
 ) -> None:
     """It comes when the bus is back; and once for each loss, however long it took."""
     proxy: Proxy = proxy_to(redis_server)
-    client = connect(start(bridge_config(proxy.url, BRISK, workers=WORKERS)))
+    client = connect(start(bridge_config(proxy.url, workers=WORKERS)))
     client.subscribe(f"ps.{topic}")
     program = redis_server.client()
     for _ in range(3):
@@ -393,7 +393,7 @@ def test_only_the_live_set_comes_back(
     start: Start, connect: Connect, redis_server: Redis, proxy_to: Any, topic: str
 ) -> None:
     proxy: Proxy = proxy_to(redis_server)
-    special = start(bridge_config(proxy.url, BRISK, workers=WORKERS, linger=0))
+    special = start(bridge_config(proxy.url, workers=WORKERS, linger=0))
     client, program = connect(special), redis_server.client()
     names = [f"ps.{topic}.{i}" for i in range(10)]
     for name in names:

@@ -214,6 +214,7 @@ def test_node_killed(stage: Any) -> None:
     scene.nodes[0].kill()
     until(lambda: scene.followers.ask("report")["again"] > 0, "they come back")
     scene.nodes[0] = scene.node(0)
+    until(lambda: scene.followers.ask("report")["open"] == scene.clients, "all of them", 30)
     report = scene.finish()
     assert report["other"] == 0 and report["open"] == scene.clients, report
 

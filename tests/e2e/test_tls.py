@@ -17,6 +17,7 @@ import pytest
 from client import Client
 from raw import CLOSE, PING, PONG, encode, handshake, wait_for
 from server import BINARY, PATIENCE, Server, config, environment
+from steady import steadily
 from test_metrics import scrape
 from tls_aid import Pair, TlsClient, TlsRaw, connect_plain, context, livez, make_pair, tls_config
 
@@ -328,6 +329,7 @@ def test_plain_http(both: Server) -> None:
 def test_garbage(start: Start, first: Pair) -> None:
     """No crash, no answer worth the name, and not a line of log for each."""
     server = start(tls_config(first, workers=1))
+    begun = time.monotonic()
     pieces = [b"\x00" * 100, b"\x16\x03\x01\xff\xff" + b"\xff" * 300, b"\x16\x03\x01\x00\x05\x01\x00\x00\x01\x00",
               b"\x80\x2e\x01\x00\x02", b"\x15\x03\x01\x00\x02\x02\x28", b"\r\n" * 50, b"SSH-2.0-x\r\n"]  # fmt: skip
     for _ in range(10):
@@ -338,7 +340,7 @@ def test_garbage(start: Start, first: Pair) -> None:
                     sock.shutdown(socket.SHUT_WR)
                 read_out(sock)
     assert served(server) == first.der
-    assert server.log().count("tls_handshake_failed") <= 2 + 10 * PATIENCE
+    assert server.log().count("tls_handshake_failed") <= 2 + time.monotonic() - begun
     with TlsRaw(server.port) as raw:
         raw.send(b"what is this\r\n\r\n")
         assert raw.response().status == 400
@@ -422,29 +424,33 @@ def test_handshake_without_end(start: Start, first: Pair) -> None:
     """Whatever part of the handshake does not come, or comes a byte at a time."""
     server = start(tls_config(first, limits={"handshake_ms": int(1500 * PATIENCE)}))
     whole = hello()
-    waiting = []
-    for piece in b"", whole[:1], whole[:-1], whole:
-        sock = connect_plain(server.port)
-        sock.sendall(piece)
-        waiting.append(sock)
-    done = TlsRaw(server.port)  # the handshake of TLS alone is not enough
-    slow = connect_plain(server.port)
-    slow.settimeout(0.03)
-    begun = time.monotonic()
-    with done, slow:
-        with pytest.raises(ConnectionError):
-            for byte in whole:
-                slow.sendall(bytes([byte]))
-                try:
-                    if not slow.recv(4096):
-                        raise ConnectionError
-                except TimeoutError:
-                    pass
-        assert time.monotonic() - begun < 8 * PATIENCE
-        for sock in (*waiting, done.tls):
-            with sock:
-                read_out(sock)
-    assert served(server) == first.der
+
+    def round_() -> None:
+        waiting = []
+        for piece in b"", whole[:1], whole[:-1], whole:
+            sock = connect_plain(server.port)
+            sock.sendall(piece)
+            waiting.append(sock)
+        done = TlsRaw(server.port)  # the handshake of TLS alone is not enough
+        slow = connect_plain(server.port)
+        slow.settimeout(0.03)
+        begun = time.monotonic()
+        with done, slow:
+            with pytest.raises(ConnectionError):
+                for byte in whole:
+                    slow.sendall(bytes([byte]))
+                    try:
+                        if not slow.recv(4096):
+                            raise ConnectionError
+                    except TimeoutError:
+                        pass
+            assert time.monotonic() - begun < 8 * PATIENCE
+            for sock in (*waiting, done.tls):
+                with sock:
+                    read_out(sock)
+        assert served(server) == first.der
+
+    steadily(round_, gap=0.3)
 
 
 # ---- long and slow
