@@ -18,6 +18,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,6 +41,7 @@ static enum text_form form;
 static char out[OUT];
 static size_t used;
 static uint64_t refused;
+static bool heard; /* anything of the server */
 
 /* An answer that is cut in two is not looked at: what goes wrong goes wrong often. */
 static void count_refusals(const char *p, const char *end)
@@ -54,8 +56,10 @@ static void swallow(void)
 {
     static char in[65536];
     ssize_t n;
-    while ((n = recv(fd, in, sizeof(in), MSG_DONTWAIT)) > 0)
+    while ((n = recv(fd, in, sizeof(in), MSG_DONTWAIT)) > 0) {
+        heard = true;
         if (dialect == HTTP) count_refusals(in, in + n);
+    }
     if (n == 0) {
         errno = ECONNRESET;
         wire_die("the server has closed the connection of the publisher");
@@ -152,9 +156,12 @@ static void join(char **argv)
     if (dialect != WS) return;
     used = wire_request(out, sizeof(out), "/ws", "");
     push();
-    p.events = POLLIN; /* nothing may be sent before the answer */
-    poll(&p, 1, -1);
-    swallow();
+    p.events =
+        POLLIN; /* nothing may be sent before the answer, which push() may have met already */
+    while (!heard) {
+        poll(&p, 1, -1);
+        swallow();
+    }
 }
 
 /* An end with unread answers would be a reset, and the server would lose what it has not read yet. */
