@@ -184,6 +184,38 @@ export function client(t, url, options) {
 
 export const opened = (bus) => until(() => bus.state === "open", "an open connection");
 
+/**
+ * `round`, again while it fails and this process or the daemon at `url` stood still for longer than
+ * `gap` ms meanwhile: one that fails undisturbed is the verdict.
+ */
+export async function steadily(t, url, gap, round) {
+  for (const end = Date.now() + 60000; ; ) {
+    const watch = client(t, url);
+    let longest = 0;
+    let over = false;
+    const watching = (async () => {
+      while (!over) {
+        const begun = Date.now();
+        await sleep(10);
+        await watch.publish("plain.watch", 1).catch(() => {});
+        longest = Math.max(longest, Date.now() - begun);
+      }
+    })();
+    const finish = async () => {
+      over = true;
+      await watching;
+      watch.close();
+    };
+    try {
+      await round();
+      return await finish();
+    } catch (error) {
+      await finish();
+      if (longest < gap || Date.now() > end) throw error;
+    }
+  }
+}
+
 const WELCOME = {
   type: "welcome",
   server: "fake/1",

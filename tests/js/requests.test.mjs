@@ -10,10 +10,13 @@ test("published while offline: kept in order, sent later, refused beyond the cap
   const bus = client(t, proxy.url, { maxQueue: 20, minDelay: 100, random: () => 1 });
   const name = channel();
   await opened(bus);
+  proxy.shut = true;
   proxy.cut();
   await until(() => bus.state !== "open", "the loss");
   bus.on("state", ({ state }) => state === "open" && bus.publish(name, "after"));
-  const fates = await Promise.allSettled(range(25).map((n) => bus.publish(name, n)));
+  const asked = range(25).map((n) => bus.publish(name, n));
+  proxy.shut = false;
+  const fates = await Promise.allSettled(asked);
   assert.ok(fates.slice(0, 20).every(({ value }) => value.pos));
   assert.ok(fates.slice(20).every(({ reason }) => reason.code === "queue_full"));
   const { messages } = await bus.history(name);
@@ -29,7 +32,9 @@ test("sent, and the line died before the answer: outcome_unknown", async (t) => 
   proxy.deafen();
   const fate = bus.publish(name, 1);
   const late = bus.history(name, { from: "earliest" });
-  setTimeout(() => proxy.cut(), 50);
+  const other = client(t, server.url);
+  const published = async () => (await other.history(name, { from: "earliest" })).messages.length;
+  until(published, "it has been published").then(() => proxy.cut());
   await assert.rejects(fate, { name: "WsbusError", code: "outcome_unknown" });
   const { messages } = await late; // reading is repeated
   assert.deepEqual(messages.map(({ data }) => data), [1]);
