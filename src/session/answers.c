@@ -136,7 +136,7 @@ static bool fan_out(struct session_worker *w, struct mail_frame *m, bool to_chok
     g->busy = true;
     message = message_is(frame_payload(m->slip.frame));
     if (to_choked) {
-        stalls_judge(w, g);
+        stalls_judge(w, g, m->slip.frame->len);
     } else {
         if (message) counter_add(&w->counters, COUNTER_MESSAGES_OUT, g->count + g->aside);
         others = stalls_append(w, g, &m->slip, message);

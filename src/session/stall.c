@@ -8,9 +8,11 @@
 
 #define BATCH 16u /* from so many messages on, */
 #define SHARE 16u /* this part of the queue is made free at once */
-/* Of those who came together many are too slow at once: for one message so many are looked at, and
- * one in so many of all; the others with the next. */
-#define LOOKS 32u
+/* Of those who came together many are too slow at once: with one message so many are looked at, one in
+ * so many of all, and of all the part of half a share of the queue that the message is; the others with
+ * the next. Each is a walk through memory that nobody has touched for long, and a burst of messages
+ * waits for all of these. */
+#define LOOKS 8u
 #define LOOKS_OF 64u
 
 static struct stall *stall_of(struct list *n)
@@ -422,9 +424,16 @@ static void judge(struct stall *st)
     stalls_arm(s);
 }
 
-void stalls_judge(struct session_worker *w, struct fan_group *g)
+static uint64_t looks_for(const struct session_worker *w, uint64_t readers, uint64_t len)
 {
-    uint32_t looks = g->backlog ? LOOKS + g->backlog->readers / LOOKS_OF : 0;
+    uint64_t part = w->limits.bytes / SHARE / 2;
+
+    return LOOKS + readers / LOOKS_OF + (len < part ? readers * len / part : readers);
+}
+
+void stalls_judge(struct session_worker *w, struct fan_group *g, size_t len)
+{
+    uint64_t looks = g->backlog ? looks_for(w, g->backlog->readers, len) : 0;
     const struct heap_node *n;
 
     for (; g->backlog && looks > 0; looks--) {

@@ -38,8 +38,8 @@ void stall_consider(struct subscription *sub);
 void stalls_begin(struct session_worker *w);
 /* A frame for the members of the channel. True: some of them stall, and stalls_judge() is to follow. */
 bool stalls_append(struct session_worker *w, struct fan_group *g, struct slip *slip, bool message);
-/* Looks at those who may be too slow now. */
-void stalls_judge(struct session_worker *w, struct fan_group *g);
+/* After a frame of so many bytes: looks at those who may be too slow now. */
+void stalls_judge(struct session_worker *w, struct fan_group *g, size_t len);
 
 static inline bool stalls_some(const struct session *s)
 {
