@@ -50,6 +50,7 @@ static bool close_moves(struct conn *c);
 static void deadline_passed(struct timer *t)
 {
     struct conn *c = CONTAINER_OF(t, struct conn, deadline);
+    char peer[ADDRESS_TEXT_MAX];
     if (c->state == CONN_SENDING && response_moves(c)) {
         timer_set(&c->edge->wheel, t, clock_ticks() + c->edge->config->limits.queue_ms);
         return;
@@ -71,7 +72,8 @@ static void deadline_passed(struct timer *t)
         http_refuse(c, &(struct http_answer){408, NULL, "The request did not come in time."});
         return;
     }
-    log_debug(log_event("timeout"), log_s("peer", c->peer), log_s("waiting_for", awaited(c)));
+    log_debug(log_event("timeout"), log_s("peer", conn_peer(c, peer)),
+              log_s("waiting_for", awaited(c)));
     conn_kill(c);
 }
 
@@ -80,7 +82,7 @@ static void give_up(struct half_open *h)
     static const struct http_answer busy = {
         503, "Retry-After: 1\r\n",
         "Too many unfinished requests at this moment (limits.half_open)."};
-    struct conn *c = CONTAINER_OF(h, struct conn, half_open);
+    struct conn *c = CONTAINER_OF(h, struct conn_http, half_open)->conn;
     if (guard_has_begun(c))
         http_refuse(c, &busy);
     else
@@ -94,31 +96,50 @@ static void conn_close(struct transport *t, enum close_code code, const char *re
 static const struct transport_ops conn_ops = {
     .write = conn_write, .waiting = conn_waiting, .close = conn_close};
 
+static struct conn_http *http_new(struct conn *c, const struct arrival *a)
+{
+    struct conn_http *h = mem_zero(sizeof(*h));
+    h->conn = c;
+    h->loopback = a->listener->loopback;
+    h->proxied = a->proxied;
+    h->refusal = a->refusal;
+    response_init(&h->response);
+    list_init(&h->half_open.node);
+    h->half_open.give_up = give_up;
+    return h;
+}
+
+static void http_over(struct conn *c)
+{
+    struct conn_http *h = c->http;
+    if (!h) return;
+    half_open_leave(c->edge, &h->half_open);
+    guard_head_done(&h->head);
+    response_done(&h->response);
+    scrape_forget(h->scrape);
+    raw_free(h->raw);
+    free(h);
+    c->http = NULL;
+}
+
 struct conn *conn_new(struct edge *edge, const struct arrival *a)
 {
     struct conn *c = mem_zero(sizeof(*c));
     c->transport.ops = &conn_ops;
     c->edge = edge;
-    c->loopback = a->listener->loopback;
-    c->proxied = a->proxied;
+    c->http = http_new(c, a);
     c->admin = a->listener->admin;
-    c->refusal = a->refusal;
     c->refusing = a->refusal > ARRIVAL_FULL;
     c->entry = a->entry;
     c->address = a->peer;
-    c->tls = (struct tls_arrival){.site = a->listener->tls, .peer = c->peer};
-    response_init(&c->response);
     buf_init(&c->rx, edge->config->limits.frame_bytes);
-    address_write(&c->address, c->peer);
     c->fd = a->fd;
     guard_init(c, a->fd);
     timer_init(&c->deadline, deadline_passed);
     timer_set(&edge->wheel, &c->deadline, clock_ticks() + edge->config->limits.handshake_ms);
     if (atomic_load(&edge->admission->draining)) conn_hurry(c);
     list_append(&edge->conns, &c->node);
-    list_init(&c->half_open.node);
-    c->half_open.give_up = give_up;
-    if (!c->admin) half_open_enter(edge, &c->half_open);
+    if (!c->admin) half_open_enter(edge, &c->http->half_open);
     atomic_fetch_add_explicit(&edge->count, 1, memory_order_relaxed);
     return c;
 }
@@ -128,32 +149,36 @@ void conn_free(struct conn *c)
     conn_gone(c);
     timer_stop(&c->edge->wheel, &c->deadline);
     list_del(&c->node);
-    half_open_leave(c->edge, &c->half_open);
+    http_over(c);
     buf_free(&c->rx);
     guard_done(c);
-    raw_free(c->raw);
-    response_done(&c->response);
     addresses_leave(c->entry);
     if (c->refusing) admission_refused(c->edge->admission);
     admission_leave(c->edge->admission, c->admin);
-    scrape_forget(c->scrape);
     atomic_fetch_sub_explicit(&c->edge->count, 1, memory_order_relaxed);
+    free(c->tls);
     free(c);
+}
+
+const char *conn_peer(const struct conn *c, char room[ADDRESS_TEXT_MAX])
+{
+    address_write(&c->address, room);
+    return room;
 }
 
 void conn_forwarded(struct conn *c, const struct address *client)
 {
+    struct conn_http *h = c->http;
     c->address = *client;
-    address_write(&c->address, c->peer);
-    if (c->refusal == ARRIVAL_WELCOME && !c->entry && !trust_has(c->edge->trust, client))
-        c->refusal = arrival_of_address(c->edge, &c->address, &c->entry);
+    if (h->refusal == ARRIVAL_WELCOME && !c->entry && !trust_has(c->edge->trust, client))
+        h->refusal = arrival_of_address(c->edge, &c->address, &c->entry);
 }
 
 void conn_kill(struct conn *c)
 {
     if (c->state == CONN_DEAD) return;
     c->state = CONN_DEAD;
-    half_open_leave(c->edge, &c->half_open);
+    if (c->http) half_open_leave(c->edge, &c->http->half_open);
     shutdown(c->fd, SHUT_RDWR);
 }
 
@@ -178,27 +203,29 @@ static void leave_open(struct conn *c)
     c->state = CONN_CLOSING;
     c->left = clock_ticks();
     c->taken = acked_bytes(lws_get_socket_fd(c->wsi));
-    half_open_leave(c->edge, &c->half_open);
+    if (c->http) half_open_leave(c->edge, &c->http->half_open);
     buf_free(&c->rx);
     timer_set(&c->edge->wheel, &c->deadline, clock_ticks() + CLOSE_MS);
 }
 
 void conn_established(struct conn *c)
 {
+    struct raw *raw = c->http->raw;
+    char peer[ADDRESS_TEXT_MAX];
+    address_write(&c->address, peer);
+    c->http->raw = NULL;
+    http_over(c);
     timer_stop(&c->edge->wheel, &c->deadline);
     c->state = CONN_OPEN;
-    half_open_leave(c->edge, &c->half_open);
     count(c, COUNTER_HANDSHAKES, 1);
     c->limit = c->edge->config->limits.frame_bytes;
-    if (c->raw) c->limit = c->edge->config->limits.message_bytes;
+    if (raw) c->limit = c->edge->config->limits.message_bytes;
     c->rx.max = guard_upgraded(c, c->limit);
-    if (!c->raw) {
-        c->session = session_open(c->edge->sessions, &c->transport, c->peer);
-        return;
-    }
-    c->payloads = true;
-    c->session = session_open_raw(c->edge->sessions, &c->transport, c->peer, c->raw);
-    c->raw = NULL;
+    c->payloads = raw != NULL;
+    if (raw)
+        c->session = session_open_raw(c->edge->sessions, &c->transport, peer, raw);
+    else
+        c->session = session_open(c->edge->sessions, &c->transport, peer);
 }
 
 void conn_closing(struct conn *c)
@@ -345,7 +372,7 @@ void conn_pong(struct conn *c)
  * How much went out. */
 static size_t send_past(struct conn *c, const unsigned char *p, size_t n)
 {
-    if (c->tls.site) return 0;
+    if (c->tls) return 0;
     if (!c->clear && lws_partial_buffered(c->wsi)) return 0;
     c->clear = true;
     ssize_t sent = send(c->fd, p, n, MSG_NOSIGNAL | MSG_DONTWAIT);
@@ -364,7 +391,7 @@ static enum transport_result conn_write(struct transport *t, const unsigned char
     /* In pieces of what libwebsockets sends at a time: it would copy all beyond that, even where
      * the socket would take it. After a choke it gets the rest in one and keeps that. OpenSSL sends a
      * record at a time, and of more in one piece libwebsockets would keep what is out already. */
-    size_t most = c->tls.site ? WIRE_TLS_RECORD : WIRE_TX_PACKET;
+    size_t most = c->tls ? WIRE_TLS_RECORD : WIRE_TX_PACKET;
     while (n > 0) {
         size_t piece = n > most && !lws_partial_buffered(c->wsi) ? most : n;
         if (lws_write(c->wsi, (unsigned char *)p, piece, LWS_WRITE_RAW) < 0) {

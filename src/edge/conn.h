@@ -38,51 +38,62 @@ enum conn_state {
     CONN_DEAD,    /* the socket is shut down or gone */
 };
 
-struct conn {
-    struct transport transport;
-    struct edge *edge;
-    struct lws *wsi;
-    struct session *session; /* from the upgrade until session_gone() */
-    struct list node;        /* edge->conns */
+/* What a connection has only as long as it speaks HTTP: most of them are something else for most of
+ * their life, and there are very many. */
+struct conn_http {
+    struct conn *conn;
     struct half_open half_open;
-    struct guard guard;    /* between the socket and libwebsockets */
-    struct timer deadline; /* of the handshake, the answer, a message in pieces, a /raw's last
-                                publishes, the close */
+    struct guard_head head;
     struct response response;
-    struct scrape *scrape; /* whose answer is awaited; or NULL */
-    struct tls_arrival tls;
-    struct buf rx;      /* pieces of a message that is not complete yet */
-    uint64_t limit;     /* bytes of a message */
-    uint64_t fragments; /* frames that these came in */
-    uint32_t last;      /* bytes of the last write */
-    uint64_t left;      /* ticks of the beginning of the close */
-    uint64_t taken;     /* bytes that the peer had taken when that was last looked at */
-    enum conn_state state;
-    enum close_code code; /* of our close frame; 0: there is none yet */
-    int fd;
-    struct utf8 utf8;           /* of the text in hand */
-    bool within;                /* a part of a message has come */
-    bool compressed;            /* and it is */
-    bool undeflated;            /* one was that cannot be read */
-    bool peer_closed;           /* its close frame has come */
-    enum offer_verdict offered; /* of the handshake: compressed messages; */
-    struct offer offer;         /* OFFER_TAKEN */
-    struct addresses_entry *entry;
+    struct scrape *scrape;        /* whose answer is awaited; or NULL */
+    struct raw *raw;              /* of a handshake for /raw, until the session has it */
+    enum offer_verdict offered;   /* of the handshake: compressed messages; */
+    struct offer offer;           /* OFFER_TAKEN */
     enum arrival_refusal refusal; /* of an upgrade */
     bool loopback;                /* came in on a loopback listener */
     bool proxied;                 /* from a proxy that is trusted */
-    bool admin;                   /* came in on the admin listener */
-    bool refusing;                /* has a place of admission_refuse() */
+};
+
+/* What a write looks at comes first, together: of many thousand connections each is somewhere else in
+ * memory. */
+struct conn {
+    struct transport transport;
+    struct tls_arrival *tls; /* NULL: plain text */
+    int fd;
+    uint8_t state; /* enum conn_state */
     bool choked;
-    bool clear;      /* libwebsockets keeps nothing that is to be sent */
-    struct raw *raw; /* of a handshake for /raw, until the session has it */
-    bool payloads;   /* it is one: messages are payloads, text or binary */
-    bool refused;    /* the session has been told to fail: what comes in is forgotten */
+    bool clear; /* libwebsockets keeps nothing that is to be sent */
+    struct lws *wsi;
+    struct edge *edge;
+    struct session *session; /* from the upgrade until session_gone() */
+    struct conn_http *http;  /* NULL once it is upgraded */
+    struct list node;        /* edge->conns */
+    struct guard guard;      /* between the socket and libwebsockets */
+    struct timer deadline;   /* of the handshake, the answer, a message in pieces, a /raw's last
+                                publishes, the close */
+    struct buf rx;           /* pieces of a message that is not complete yet */
+    uint64_t limit;          /* bytes of a message */
+    uint64_t fragments;      /* frames that these came in */
+    uint32_t last;           /* bytes of the last write */
+    uint64_t left;           /* ticks of the beginning of the close */
+    uint64_t taken;          /* bytes that the peer had taken when that was last looked at */
+    struct addresses_entry *entry;
     struct address address;
-    char peer[ADDRESS_TEXT_MAX]; /* the same, for log lines */
+    enum close_code code; /* of our close frame; 0: there is none yet */
+    struct utf8 utf8;     /* of the text in hand */
+    bool within;          /* a part of a message has come */
+    bool compressed;      /* and it is */
+    bool undeflated;      /* one was that cannot be read */
+    bool peer_closed;     /* its close frame has come */
+    bool admin;           /* came in on the admin listener */
+    bool refusing;        /* has a place of admission_refuse() */
+    bool payloads;        /* one of /raw: messages are payloads, text or binary */
+    bool refused;         /* the session has been told to fail: what comes in is forgotten */
 };
 
 struct conn *conn_new(struct edge *edge, const struct arrival *a);
+/* Its address, for log lines; in `room`. */
+const char *conn_peer(const struct conn *c, char room[ADDRESS_TEXT_MAX]);
 /* Its request has said by which trusted proxy it came, and for whom. Sets the refusal if that
  * address has too many connections. */
 void conn_forwarded(struct conn *c, const struct address *client);

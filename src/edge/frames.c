@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/buf.h"
 #include "base/mem.h"
 #include "base/text.h"
 
@@ -18,7 +19,6 @@ enum opcode { OP_CONTINUE, OP_TEXT, OP_BINARY, OP_CLOSE = 8, OP_PING, OP_PONG };
 void frames_init(struct frames *f, uint64_t limit)
 {
     *f = (struct frames){.limit = limit};
-    buf_init(&f->kinds, BUF_UNLIMITED); /* by what libwebsockets reads in one go */
 }
 
 /* DEFLATE adds 5 bytes to each 64 KB that it cannot compress, and to each flush: one for every
@@ -29,13 +29,35 @@ uint64_t frames_allow_compressed(struct frames *f)
     return f->packed_limit;
 }
 
+/* Only while there are any: a quiet connection holds no memory for this. */
+struct frames_kinds {
+    struct buf all; /* a byte each: is it compressed? */
+    size_t at;      /* so many of them have been asked for */
+};
+
+static void kinds_add(struct frames *f, bool packed)
+{
+    if (!f->kinds) {
+        f->kinds = mem_zero(sizeof(*f->kinds));
+        buf_init(&f->kinds->all, BUF_UNLIMITED); /* by what libwebsockets reads in one go */
+    }
+    buf_byte(&f->kinds->all, packed);
+}
+
+static void kinds_done(struct frames *f)
+{
+    if (!f->kinds) return;
+    buf_free(&f->kinds->all);
+    free(f->kinds);
+    f->kinds = NULL;
+}
+
 bool frames_compressed(struct frames *f)
 {
-    if (f->kinds_at == f->kinds.n) return false;
-    bool packed = f->kinds.p[f->kinds_at++] != 0;
-    if (f->kinds_at < f->kinds.n) return packed;
-    f->kinds_at = 0;
-    buf_free(&f->kinds); /* a quiet connection holds no memory for this */
+    struct frames_kinds *kinds = f->kinds;
+    if (!kinds) return false;
+    bool packed = kinds->all.p[kinds->at++] != 0;
+    if (kinds->at == kinds->all.n) kinds_done(f);
     return packed;
 }
 
@@ -43,7 +65,7 @@ void frames_done(struct frames *f)
 {
     free(f->control);
     f->control = NULL;
-    buf_free(&f->kinds);
+    kinds_done(f);
 }
 
 /* ---- headers --------------------------------------------------------------------------------- */
@@ -99,7 +121,7 @@ static void begin_message(struct frames *f)
 {
     f->message = 0;
     f->packed = f->head[0] & RSV1;
-    if (f->packed_limit > 0) buf_byte(&f->kinds, f->packed);
+    if (f->packed_limit > 0) kinds_add(f, f->packed);
 }
 
 /* The header is complete. 0, or a close code. */

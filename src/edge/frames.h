@@ -11,25 +11,25 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "base/buf.h"
 #include "base/span.h"
 #include "protocol/codes.h"
 
 #define FRAMES_CONTROL_MAX 125u /* RFC 6455 5.5 */
 
+struct frames_kinds;
+
 struct frames {
-    uint64_t limit;         /* bytes of a message, */
-    uint64_t packed_limit;  /* of a compressed one as it comes; 0: there may be none */
-    uint64_t left;          /* of the payload of the frame in hand */
-    uint64_t message;       /* bytes of the message in hand, as far as its frames are known */
-    unsigned char *control; /* a control frame of which a part has come; or NULL */
-    unsigned char head[14]; /* the header in hand, */
-    uint8_t have;           /* so much of it; */
-    bool whole;             /* all of it */
-    bool fragments;         /* a message has begun whose last frame has not come */
-    bool packed;            /* the message in hand is compressed */
-    struct buf kinds;       /* of messages that have begun: a byte each, is it compressed? */
-    size_t kinds_at;        /* so many of them have been asked for */
+    uint64_t limit;             /* bytes of a message, */
+    uint64_t packed_limit;      /* of a compressed one as it comes; 0: there may be none */
+    uint64_t left;              /* of the payload of the frame in hand */
+    uint64_t message;           /* bytes of the message in hand, as far as its frames are known */
+    unsigned char *control;     /* a control frame of which a part has come; or NULL */
+    unsigned char head[14];     /* the header in hand, */
+    uint8_t have;               /* so much of it; */
+    bool whole;                 /* all of it */
+    bool fragments;             /* a message has begun whose last frame has not come */
+    bool packed;                /* the message in hand is compressed */
+    struct frames_kinds *kinds; /* of messages that have begun and were not asked for; or NULL */
 };
 
 /* A piece of what was read, from which the control frames are taken out: what is left of it are the

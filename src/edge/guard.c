@@ -56,15 +56,15 @@ static bool worth_reading(struct span all, size_t new, size_t most)
 /* Extensions are none of libwebsockets' business, which hangs up on a list of 255 bytes: what is
  * offered is read here, and head_strip() leaves it out. Of all such headers the first offer counts that
  * can be taken. */
-static void take_offers(struct conn *c, const char *p, size_t n)
+static void take_offers(struct conn_http *http, const char *p, size_t n)
 {
     struct head_field field;
     size_t at = 0;
     while (head_next(span_of(p, n), "sec-websocket-extensions", &at, &field)) {
         struct offer offer;
         enum offer_verdict verdict = offer_read(field.value, &offer);
-        if (verdict == OFFER_TAKEN && c->offered == OFFER_NONE) c->offer = offer;
-        if (verdict == OFFER_MALFORMED || c->offered == OFFER_NONE) c->offered = verdict;
+        if (verdict == OFFER_TAKEN && http->offered == OFFER_NONE) http->offer = offer;
+        if (verdict == OFFER_MALFORMED || http->offered == OFFER_NONE) http->offered = verdict;
     }
 }
 
@@ -75,12 +75,12 @@ static bool pass_head(struct conn *c, const struct head *h, const char *p)
 {
     struct guard *g = &c->guard;
     if (h->status != 0) {
-        g->refusal = *h;
+        c->http->head.refusal = *h;
         find(c, GUARD_REFUSAL, 0);
         return false;
     }
-    buf_free(&g->head);
-    if (h->upgrade) take_offers(c, p, h->size);
+    guard_head_done(&c->http->head);
+    if (h->upgrade) take_offers(c->http, p, h->size);
     g->state = h->upgrade ? GUARD_REQUEST : GUARD_DEAF;
     return true;
 }
@@ -99,13 +99,13 @@ static size_t take_how_much(const struct tap_source *from, struct head *h, size_
 
 static ssize_t read_head(struct conn *c, const struct tap_source *from, char *p, size_t n)
 {
-    struct guard *g = &c->guard;
-    size_t most = g->head.max;
+    struct buf *beginning = &c->http->head.beginning;
+    size_t most = beginning->max;
     for (;;) {
         struct head h = {.size = 0};
-        size_t before = g->head.n;
+        size_t before = beginning->n;
         if (n <= before) return throw_away(c, from);
-        if (before > 0) memcpy(p, g->head.p, before);
+        if (before > 0) memcpy(p, beginning->p, before);
         ssize_t got = tap_peek(from, p + before, n - before);
         if (got <= 0) return got;
         struct span all = {p, before + (size_t)got};
@@ -114,7 +114,7 @@ static ssize_t read_head(struct conn *c, const struct tap_source *from, char *p,
         if (got <= 0) return got;
         if (h.size > 0 || h.status != 0)
             return pass_head(c, &h, p) ? (ssize_t)head_strip(p, h.size) : nothing(c, from);
-        buf_append(&g->head, p + before, (size_t)got);
+        buf_append(beginning, p + before, (size_t)got);
     }
 }
 
@@ -176,7 +176,7 @@ static ssize_t read_checked(void *who, const struct tap_source *from, void *p, s
 
 void guard_init(struct conn *c, int fd)
 {
-    buf_init(&c->guard.head, (size_t)c->edge->config->limits.header_bytes);
+    buf_init(&c->http->head.beginning, (size_t)c->edge->config->limits.header_bytes);
     list_init(&c->guard.found);
     tap_watch(fd, read_checked, c);
 }
@@ -185,15 +185,17 @@ void guard_done(struct conn *c)
 {
     tap_forget(c->fd, c);
     list_del(&c->guard.found);
-    if (c->guard.upgraded)
-        frames_done(&c->guard.frames);
-    else
-        buf_free(&c->guard.head);
+    frames_done(&c->guard.frames);
+}
+
+void guard_head_done(struct guard_head *h)
+{
+    buf_free(&h->beginning);
 }
 
 bool guard_has_begun(const struct conn *c)
 {
-    return c->guard.state == GUARD_HEAD && c->guard.head.n > 0;
+    return c->guard.state == GUARD_HEAD && c->http->head.beginning.n > 0;
 }
 
 bool guard_saw_upgrade(const struct conn *c)
@@ -203,9 +205,7 @@ bool guard_saw_upgrade(const struct conn *c)
 
 uint64_t guard_upgraded(struct conn *c, uint64_t limit)
 {
-    buf_free(&c->guard.head);
     frames_init(&c->guard.frames, limit);
-    c->guard.upgraded = true;
     c->guard.state = GUARD_FRAMES;
     return c->transport.window_bits ? frames_allow_compressed(&c->guard.frames) : limit;
 }
@@ -220,18 +220,20 @@ void guard_deafen(struct conn *c)
     c->guard.state = GUARD_DEAF;
 }
 
+static void refuse(struct conn *c, const struct head *h)
+{
+    http_refuse(c, &(struct http_answer){h->status, h->headers, h->text});
+}
+
 void guard_turn(struct edge *edge)
 {
     while (!list_empty(&edge->found)) {
         struct conn *c = LIST_ITEM(list_pop(&edge->found), struct conn, guard.found);
-        struct head *h = &c->guard.refusal;
         switch (c->guard.finding) {
         case GUARD_NOTHING: break;
         case GUARD_CLOSE: conn_peer_closes(c, c->guard.code); break;
         case GUARD_BROKEN: conn_broken(c, c->guard.code); break;
-        case GUARD_REFUSAL:
-            http_refuse(c, &(struct http_answer){h->status, h->headers, h->text});
-            break;
+        case GUARD_REFUSAL: refuse(c, &c->http->head.refusal); break;
         }
         c->guard.finding = GUARD_NOTHING;
     }

@@ -34,24 +34,24 @@ enum guard_finding {
     GUARD_BROKEN,  /* `code` is to be told, and the connection to be ended */
 };
 
+/* Until it is upgraded. */
+struct guard_head {
+    struct head refusal;  /* GUARD_REFUSAL */
+    struct buf beginning; /* of a head */
+};
+
 struct guard {
     enum guard_state state;
     enum guard_finding finding;
     unsigned code;
-    bool upgraded;
-    struct ssl_st *ssl; /* of the last read; NULL: without TLS */
-    struct list found;  /* edge->found */
-    union {
-        struct {
-            struct head refusal; /* GUARD_REFUSAL */
-            struct buf head;     /* the beginning of one */
-        };
-        struct frames frames; /* once it is upgraded */
-    };
+    struct ssl_st *ssl;   /* of the last read; NULL: without TLS */
+    struct list found;    /* edge->found */
+    struct frames frames; /* once it is upgraded */
 };
 
 void guard_init(struct conn *c, int fd);
 void guard_done(struct conn *c);
+void guard_head_done(struct guard_head *h);
 /* Has a part of a request come? */
 bool guard_has_begun(const struct conn *c);
 /* Has the request in hand come through here? */

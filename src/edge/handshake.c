@@ -120,13 +120,13 @@ static struct http_answer forwarded(struct conn *c)
 {
     char room[FORWARDED_MAX];
     struct span header;
-    if (c->refusal == ARRIVAL_WELCOME && c->proxied) {
+    if (c->http->refusal == ARRIVAL_WELCOME && c->http->proxied) {
         if (!take(c->wsi, WSI_TOKEN_X_FORWARDED_FOR, room, sizeof(room), &header))
             return bad("X-Forwarded-For is too long.");
         struct address client = trust_client(c->edge->trust, &c->address, header);
         conn_forwarded(c, &client);
     }
-    return c->refusal == ARRIVAL_WELCOME ? fine : *http_refusal(c);
+    return c->http->refusal == ARRIVAL_WELCOME ? fine : *http_refusal(c);
 }
 
 static struct http_answer check_access(struct conn *c)
@@ -138,7 +138,7 @@ static struct http_answer check_access(struct conn *c)
     if (!take(c->wsi, WSI_TOKEN_ORIGIN, origin, sizeof(origin), &o) ||
         !take(c->wsi, WSI_TOKEN_HOST, host, sizeof(host), &h))
         return foreign;
-    const struct access_way way = {.loopback = c->loopback, .tls = c->tls.site != NULL};
+    const struct access_way way = {.loopback = c->http->loopback, .tls = c->tls != NULL};
     if (!access_origin(c->edge->access, o, h, way)) return foreign;
     if (atomic_load(&c->edge->admission->draining))
         return (struct http_answer){503, "Retry-After: 5\r\n", "This server is going down."};
@@ -149,9 +149,9 @@ static struct http_answer check_access(struct conn *c)
 
 static struct http_answer check_extensions(struct conn *c)
 {
-    if (!c->edge->inflater || c->offered == OFFER_NONE) return fine;
-    if (c->offered == OFFER_MALFORMED) return bad("Sec-WebSocket-Extensions is malformed.");
-    c->transport.window_bits = c->offer.window_bits;
+    if (!c->edge->inflater || c->http->offered == OFFER_NONE) return fine;
+    if (c->http->offered == OFFER_MALFORMED) return bad("Sec-WebSocket-Extensions is malformed.");
+    c->transport.window_bits = c->http->offer.window_bits;
     return fine;
 }
 
@@ -160,7 +160,7 @@ void handshake_answer(struct conn *c, struct lws_process_html_args *args)
 {
     char line[OFFER_ANSWER_MAX];
     if (c->transport.window_bits == 0) return;
-    size_t n = offer_answer(&c->offer, line);
+    size_t n = offer_answer(&c->http->offer, line);
     if (args->max_len < 0 || (size_t)args->max_len < n) {
         c->transport.window_bits = 0; /* nobody has been told */
         return;

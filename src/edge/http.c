@@ -44,6 +44,7 @@ static const char *reason_phrase(unsigned status)
 static void write_answer(struct conn *c, const struct http_answer *a, const char *type, bool body)
 {
     unsigned char room[LWS_PRE + 6144];
+    char peer[ADDRESS_TEXT_MAX];
     char *out = (char *)room + LWS_PRE;
     size_t size = sizeof(room) - LWS_PRE;
     int n = snprintf(out, size,
@@ -64,8 +65,8 @@ static void write_answer(struct conn *c, const struct http_answer *a, const char
         counter_add(session_worker_counters(c->edge->sessions),
                     (enum counter)(COUNTER_HTTP_2XX + a->status / 100 - 2), 1);
     if (a->status >= 400)
-        log_debug(log_event("refused"), log_s("peer", c->peer), log_i("status", a->status),
-                  log_s("text", a->text));
+        log_debug(log_event("refused"), log_s("peer", conn_peer(c, peer)),
+                  log_i("status", a->status), log_s("text", a->text));
 }
 
 int http_send(struct conn *c, const struct http_answer *a)
@@ -95,7 +96,7 @@ const struct http_answer *http_refusal(const struct conn *c)
                                   "Too many new connections from this address "
                                   "(limits.address_handshakes_per_second)."},
     };
-    return &answers[c->refusal];
+    return &answers[c->http->refusal];
 }
 
 void http_refuse(struct conn *c, const struct http_answer *a)
@@ -122,7 +123,7 @@ static int greet(struct conn *c)
     char text[1280];
     if (lws_hdr_copy(c->wsi, host, sizeof(host), WSI_TOKEN_HOST) <= 0)
         snprintf(host, sizeof(host), "localhost");
-    const char *scheme = c->tls.site ? "wss" : "ws";
+    const char *scheme = c->tls ? "wss" : "ws";
     snprintf(text, sizeof(text), GREETING, scheme, host, scheme);
     return http_send(c, &(struct http_answer){.status = 200, .text = text});
 }
@@ -178,7 +179,7 @@ static int metrics(struct conn *c)
     int n = lws_hdr_copy(c->wsi, host, sizeof(host), WSI_TOKEN_HOST);
     struct span h = span_of(host, n > 0 ? (size_t)n : 0);
     const struct access_way way = {.loopback = true};
-    if (c->loopback && !access_origin(c->edge->access, span_of(NULL, 0), h, way))
+    if (c->http->loopback && !access_origin(c->edge->access, span_of(NULL, 0), h, way))
         return http_send(c, &foreign);
     if (has_body(c)) return http_send(c, &body);
     return scrape_request(c);

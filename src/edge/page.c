@@ -138,14 +138,14 @@ static int redirect(struct conn *c, const char *path)
 int page_send(struct conn *c, struct page *p, const char *path)
 {
     static const struct http_answer full = {503, "Retry-After: 5\r\n", "This server is full."};
-    const struct http_answer *no = c->refusal == ARRIVAL_WELCOME ? &full : http_refusal(c);
+    const struct http_answer *no = c->http->refusal == ARRIVAL_WELCOME ? &full : http_refusal(c);
     static const struct http_answer denied = {403, NULL, "This file may not be read."};
     static const struct http_answer busy = {503, "Retry-After: 1\r\n",
                                             "This server cannot open more files now."};
     static const struct http_answer broken = {500, NULL, "The file could not be read."};
     switch (p->result) {
     case FOLDER_FILE:
-        if (c->refusal == ARRIVAL_WELCOME && response_reserve(c)) return send_form(c, p);
+        if (c->http->refusal == ARRIVAL_WELCOME && response_reserve(c)) return send_form(c, p);
         page_drop(p);
         return http_send(c, no);
     case FOLDER_SLASH: return redirect(c, path);

@@ -87,9 +87,10 @@ int raw_check(struct conn *c)
     struct raw_refusal why = {.code = ERR_BAD_REQUEST,
                               .message = "A parameter of the query is there twice."};
     struct raw_query q = {.subscribe = {NULL, 0}};
+    const struct raw *raw = NULL;
 
-    if (read_query(c, &q)) c->raw = raw_new(c->edge->sessions, &q, &why);
-    int rc = c->raw ? 0 : refuse(c, &why);
+    if (read_query(c, &q)) raw = c->http->raw = raw_new(c->edge->sessions, &q, &why);
+    int rc = raw ? 0 : refuse(c, &why);
     free((char *)q.subscribe.p);
     free((char *)q.publish.p);
     free((char *)q.from.p);

@@ -58,7 +58,7 @@ static bool fill(struct response *r, unsigned char *piece, size_t *n)
 static int finish(struct conn *c)
 {
     char rest[4096];
-    response_done(&c->response);
+    response_done(&c->http->response);
     for (int i = 0; i < PIECES; i++)
         if (recv(lws_get_socket_fd(c->wsi), rest, sizeof(rest), MSG_DONTWAIT) <= 0) break;
     return -1;
@@ -68,13 +68,14 @@ static int finish(struct conn *c)
  * after a body that may have filled the socket, the next time that there is room is waited for. */
 static bool needs_room(const struct conn *c)
 {
-    return c->tls.site && c->response.body.size > PIECE;
+    return c->tls && c->http->response.body.size > PIECE;
 }
 
 static int broken(struct conn *c)
 {
-    log_warn(log_event("file_cut_short"), log_s("peer", c->peer),
-             log_i("promised", c->response.body.size), log_i("sent", c->response.sent));
+    char peer[ADDRESS_TEXT_MAX];
+    log_warn(log_event("file_cut_short"), log_s("peer", conn_peer(c, peer)),
+             log_i("promised", c->http->response.body.size), log_i("sent", c->http->response.sent));
     conn_kill(c);
     return -1;
 }
@@ -83,7 +84,7 @@ static int broken(struct conn *c)
 static int send_on(struct conn *c, unsigned char *piece, size_t n)
 {
     for (int i = 0; i < PIECES; i++) {
-        if (!fill(&c->response, piece, &n)) return broken(c);
+        if (!fill(&c->http->response, piece, &n)) return broken(c);
         if (n == 0 && (i == 0 || !needs_room(c))) return finish(c);
         if (n == 0) break;
         if (lws_write(c->wsi, piece, n, LWS_WRITE_RAW) < 0) return -1;
@@ -97,18 +98,19 @@ static int send_on(struct conn *c, unsigned char *piece, size_t n)
 bool response_reserve(struct conn *c)
 {
     if (!admission_answer(c->edge->admission)) return false;
-    c->response.counted = c->edge->admission;
+    c->http->response.counted = c->edge->admission;
     return true;
 }
 
 /* It takes longer than this turn. */
 static int stay(struct conn *c)
 {
+    char peer[ADDRESS_TEXT_MAX];
     (void)response_moves(c);
     timer_set(&c->edge->wheel, &c->deadline, clock_ticks() + c->edge->config->limits.queue_ms);
-    c->response.sink = sink_open(c);
-    if (c->response.sink) return 0;
-    log_warn(log_event("answer_given_up"), log_s("peer", c->peer),
+    c->http->response.sink = sink_open(c);
+    if (c->http->response.sink) return 0;
+    log_warn(log_event("answer_given_up"), log_s("peer", conn_peer(c, peer)),
              log_s("reason", "no descriptor was left"));
     conn_kill(c);
     return -1;
@@ -118,9 +120,9 @@ int response_start(struct conn *c, struct span head, const struct response_body 
 {
     unsigned char piece[PIECE];
     counter_add(session_worker_counters(c->edge->sessions), COUNTER_HTTP_2XX, 1);
-    c->response.body = *body;
+    c->http->response.body = *body;
     c->state = CONN_SENDING;
-    half_open_leave(c->edge, &c->half_open);
+    half_open_leave(c->edge, &c->http->half_open);
     memcpy(piece, head.p, head.n);
     int rc = send_on(c, piece, head.n);
     if (rc != 0) return rc;
@@ -130,14 +132,14 @@ int response_start(struct conn *c, struct span head, const struct response_body 
 int response_await(struct conn *c)
 {
     c->state = CONN_SENDING;
-    half_open_leave(c->edge, &c->half_open);
-    c->response.awaited = true;
+    half_open_leave(c->edge, &c->http->half_open);
+    c->http->response.awaited = true;
     return stay(c);
 }
 
 void response_give(struct conn *c, struct buf *whole)
 {
-    struct response *r = &c->response;
+    struct response *r = &c->http->response;
     size_t size = whole->n;
     if (c->state != CONN_SENDING || !r->awaited) {
         buf_free(whole);
@@ -155,13 +157,13 @@ int response_writable(struct conn *c)
 {
     unsigned char piece[PIECE];
     if (c->state != CONN_SENDING) return -1;
-    if (c->response.awaited) return 0;
+    if (c->http->response.awaited) return 0;
     return send_on(c, piece, 0);
 }
 
 bool response_moves(struct conn *c)
 {
-    struct response *r = &c->response;
+    struct response *r = &c->http->response;
     int queue = 0;
     (void)ioctl(lws_get_socket_fd(c->wsi), SIOCOUTQ, &queue);
     bool moves = r->sent != r->seen_sent || queue != r->seen_queue;

@@ -23,7 +23,7 @@ struct response_body {
     uint64_t size;
 };
 
-/* In every connection. */
+/* Of a connection that speaks HTTP. */
 struct response {
     struct admission *counted; /* NULL: nothing is being sent */
     struct response_body body;

@@ -32,7 +32,7 @@ static void answer(struct scrape *s)
     struct buf body, whole;
     if (!c) return;
     s->conn = NULL;
-    c->scrape = NULL;
+    c->http->scrape = NULL;
     buf_init(&body, BUF_UNLIMITED); /* bounded by the number of counters, buses and workers */
     buf_init(&whole, BUF_UNLIMITED);
     metrics_write(&body, &s->scraper->view, s->figures, s->count);
@@ -52,7 +52,7 @@ static void on_deadline(struct timer *t)
 
 static void end(struct scrape *s)
 {
-    if (s->conn) s->conn->scrape = NULL;
+    if (s->conn) s->conn->http->scrape = NULL;
     timer_stop(&s->scraper->edge->wheel, &s->deadline);
     list_del(&s->node);
     for (unsigned i = 0; i < s->count; i++)
@@ -141,7 +141,7 @@ int scrape_request(struct conn *c)
     timer_init(&s->deadline, on_deadline);
     timer_set(&c->edge->wheel, &s->deadline, clock_ticks() + PATIENCE_MS);
     list_append(&scraper->scrapes, &s->node);
-    c->scrape = s;
+    c->http->scrape = s;
     for (unsigned i = 0; i < buses; i++)
         inbox_force(hub_inbox(c->edge->hub, i), &mail_figures_new(&scraper->inbox, s->id, i)->item);
     return 0;

@@ -10,6 +10,7 @@
 #include "base/bucket.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/mem.h"
 #include "edge/tls_keys.h"
 #include "edge/tls_set.h"
 
@@ -52,15 +53,16 @@ static const char *words_of(const SSL *ssl, unsigned long error)
 
 static void tell(const struct tls_arrival *a, const char *words)
 {
+    char peer[ADDRESS_TEXT_MAX];
     struct tls_front *front = a->front;
     uint64_t now = clock_ticks();
+    address_write(a->peer, peer);
     if (now < front->quiet_until) {
         front->untold++;
-        log_debug(log_event("tls_handshake_failed"), log_s("peer", a->peer),
-                  log_s("reason", words));
+        log_debug(log_event("tls_handshake_failed"), log_s("peer", peer), log_s("reason", words));
         return;
     }
-    log_info(log_event("tls_handshake_failed"), log_s("peer", a->peer), log_s("reason", words),
+    log_info(log_event("tls_handshake_failed"), log_s("peer", peer), log_s("reason", words),
              log_i("untold", front->untold));
     front->quiet_until = now + TELL_MS;
     front->untold = 0;
@@ -82,7 +84,7 @@ static void succeeded(const SSL *ssl, struct tls_arrival *a)
 {
     bool resumed = SSL_session_reused(ssl);
     a->whole = true;
-    counter_add(a->counters, resumed ? COUNTER_TLS_RESUMED : COUNTER_TLS_WHOLE, 1);
+    counter_add(a->front->counters, resumed ? COUNTER_TLS_RESUMED : COUNTER_TLS_WHOLE, 1);
 }
 
 static void on_info(const SSL *ssl, int where, int result)
@@ -101,7 +103,7 @@ static void on_info(const SSL *ssl, int where, int result)
     /* Without an error it only waits. Whoever connects and goes again, as probes do, is no news. */
     if (error == 0 || why == SSL_R_UNEXPECTED_EOF_WHILE_READING) return;
     if (why == SSL_R_HTTP_REQUEST) answer_plain(ssl);
-    counter_add(a->counters, COUNTER_TLS_FAILED, 1);
+    counter_add(a->front->counters, COUNTER_TLS_FAILED, 1);
     tell(a, words_of(ssl, error));
 }
 
@@ -175,6 +177,16 @@ void tls_front_done(struct tls_front *front)
 {
     SSL_CTX_free(front->client);
     front->client = NULL;
+}
+
+struct tls_arrival *tls_arrival_new(struct tls_front *front, struct tls_site *site,
+                                    const struct address *peer)
+{
+    struct tls_arrival *a = mem_zero(sizeof(*a));
+    a->front = front;
+    a->site = site;
+    a->peer = peer;
+    return a;
 }
 
 void tls_front_announce(struct tls_arrival *a)

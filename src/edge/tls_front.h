@@ -11,26 +11,27 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/address.h"
 #include "base/counters.h"
 #include "edge/tls.h"
 
 struct ssl_ctx_st; /* OpenSSL's SSL_CTX */
 
 /* In each worker. Handshakes that fail are told at most once in a while: who scans the internet
- * must not fill the disk. All zero at first. */
+ * must not fill the disk. All else is zero at first. */
 struct tls_front {
+    struct counters *counters; /* of the worker */
     struct ssl_ctx_st *client; /* see tls_front_client() */
     uint64_t quiet_until;
     uint64_t untold;
 };
 
 struct tls_arrival {
-    struct tls_site *site; /* NULL: plain text, and nothing of this is used */
-    bool whole;            /* its handshake is over */
-    uint64_t rekeyed;      /* a bucket of what the client may ask for after that */
+    struct tls_site *site;
+    bool whole;       /* its handshake is over */
+    uint64_t rekeyed; /* a bucket of what the client may ask for after that */
     struct tls_front *front;
-    struct counters *counters; /* of the worker */
-    const char *peer;          /* for the log */
+    const struct address *peer; /* for the log; the connection's */
 };
 
 /* Once in the process, before the first context. 0 or -1. */
@@ -41,6 +42,9 @@ int tls_front_set_up(struct ssl_ctx_st *ctx);
  * itself, 4.1 loses all but the last worker's. NULL: there is no memory. */
 struct ssl_ctx_st *tls_front_client(struct tls_front *front);
 void tls_front_done(struct tls_front *front); /* after the virtual host */
+/* For free(), when the SSL is gone. */
+struct tls_arrival *tls_arrival_new(struct tls_front *front, struct tls_site *site,
+                                    const struct address *peer);
 /* This thread's next SSL is for this arrival, which must live as long as it; NULL: for none. */
 void tls_front_announce(struct tls_arrival *a);
 

@@ -63,10 +63,10 @@ static int on_event(struct lws *wsi, enum lws_callback_reasons reason, void *use
  * first. Its name cannot be in a Sec-WebSocket-Protocol header, or a client could ask for it.
  * The byte for each session makes libwebsockets tell when it begins to close by itself (it sends
  * ..._DROP_PROTOCOL only where there is user space). */
-#define PROTOCOL(label)                                                                            \
-    {                                                                                              \
-        .name = (label), .callback = on_event, .per_session_data_size = 1, .rx_buffer_size = 1024, \
-        .tx_packet_size = WIRE_TX_PACKET                                                           \
+#define PROTOCOL(label)                                                                           \
+    {                                                                                             \
+        .name = (label), .callback = on_event, .per_session_data_size = 1, .rx_buffer_size = 512, \
+        .tx_packet_size = WIRE_TX_PACKET                                                          \
     }
 static const struct lws_protocols protocols[] = {
     PROTOCOL("plain http"),
@@ -108,6 +108,7 @@ int wire_open(struct wire *w, uv_loop_t *loop, struct edge *edge, char *err, siz
     void *loops[] = {loop};
     memset(w, 0, sizeof(*w));
     w->edge = edge;
+    w->front.counters = session_worker_counters(edge->sessions);
     lws_set_log_level(log_wanted(LOG_DEBUG) ? LLL_ERR | LLL_WARN : 0, emit);
     struct lws_context_creation_info info = {
         .port = CONTEXT_PORT_NO_LISTEN_SERVER,
@@ -169,9 +170,8 @@ void wire_adopt(struct wire *w, const struct arrival *a)
         .opaque = c,
     };
     w->adopted = false;
-    c->tls.front = &w->front;
-    c->tls.counters = session_worker_counters(w->edge->sessions);
-    tls_front_announce(tls ? &c->tls : NULL);
+    if (tls) c->tls = tls_arrival_new(&w->front, a->listener->tls, &c->address);
+    tls_front_announce(c->tls);
     struct lws *wsi = lws_adopt_descriptor_vhost_via_info(&desc);
     tls_front_announce(NULL);
     if (wsi)

@@ -52,8 +52,8 @@ static void run(struct span in, bool compressed, size_t step, struct outcome *o)
         memcpy(o->passed + o->passed_n, copy + i, piece.out);
         o->passed_n += piece.out;
     }
-    HOLDS(compressed || f.kinds.n == 0);
-    while (f.kinds_at < f.kinds.n)
+    HOLDS(compressed || !f.kinds);
+    while (f.kinds)
         o->kinds = o->kinds * 3 + 1 + frames_compressed(&f);
     frames_done(&f);
     free(copy);

@@ -210,10 +210,9 @@ static struct run run_compressed(struct span in, size_t step, uint64_t limit, ch
     assert_true(frames_allow_compressed(&f) > limit);
     for (size_t i = 0; i < in.n; i += step)
         take_piece(&f, (const unsigned char *)in.p + i, in.n - i < step ? in.n - i : step, &r);
-    while (f.kinds.n > f.kinds_at)
+    while (f.kinds)
         ret_kinds[n++] = frames_compressed(&f) ? 'C' : '-';
     ret_kinds[n] = '\0';
-    assert_null(f.kinds.p); /* nothing is kept */
     assert_false(frames_compressed(&f));
     frames_done(&f);
     return r;

@@ -21,6 +21,7 @@
 #include "edge/tls_keys.h"
 #include "edge/tls_set.h"
 
+static const struct address nobody;
 static char folder[] = "/tmp/wsbus-tls-XXXXXX";
 
 /* ---- certificates --------------------------------------------------------------------------- */
@@ -144,6 +145,7 @@ static void rig_start(struct rig *r)
     for (size_t i = 0; i < 2; i++) {
         r->workers[i] = SSL_CTX_new(TLS_server_method());
         assert_int_equal(tls_front_set_up(r->workers[i]), 0);
+        r->fronts[i].counters = &r->counters;
     }
 }
 
@@ -181,10 +183,8 @@ static SSL *end(SSL_CTX *ctx)
 static struct talk talk_at(struct rig *r, unsigned worker, const char *name, SSL_SESSION *session)
 {
     struct talk t = {.client = end(r->client)};
-    r->arrival = (struct tls_arrival){.site = tls_site(r->all, 0),
-                                      .front = &r->fronts[worker],
-                                      .counters = &r->counters,
-                                      .peer = "peer"};
+    r->arrival = (struct tls_arrival){
+        .site = tls_site(r->all, 0), .front = &r->fronts[worker], .peer = &nobody};
     tls_front_announce(&r->arrival);
     t.server = end(r->workers[worker]);
     tls_front_announce(NULL);
@@ -541,10 +541,8 @@ static void test_garbage(void **state)
         for (int kind = 0; kind < 3; kind++) {
             memcpy(bent, hello, (size_t)n);
             bent[i] = (unsigned char)(kind == 0 ? 0xff : kind == 1 ? 0 : bent[i] ^ 1);
-            r.arrival = (struct tls_arrival){.site = tls_site(r.all, 0),
-                                             .front = &r.fronts[0],
-                                             .counters = &r.counters,
-                                             .peer = "peer"};
+            r.arrival = (struct tls_arrival){
+                .site = tls_site(r.all, 0), .front = &r.fronts[0], .peer = &nobody};
             tls_front_announce(&r.arrival);
             SSL *server = end(r.workers[0]);
             tls_front_announce(NULL);
