@@ -167,6 +167,15 @@ class Publisher:
             assert found[text] <= 1, (text, found[text])
         for text in self.texts("bus_unavailable", "busy"):
             assert found[text] == 0, (text, found[text])
+        # In each partition in the order in which they were sent, whatever happened between them.
+        places: dict[str, list[tuple[int, int]]] = collections.defaultdict(list)
+        for place, text in log.items():
+            if text.startswith(self.name):
+                partition, offset = place.split("/")
+                places[partition].append((int(offset), int(text[len(self.name) :])))
+        for found_there in places.values():
+            sent = [number for _, number in sorted(found_there)]
+            assert sent == sorted(sent)
         known = self.texts("published", "outcome_unknown", "bus_unavailable", "busy")
         assert len(known) == self.sent, [f for f in self.answers.values() if f[0]["type"] == "error"]
 

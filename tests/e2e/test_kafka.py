@@ -12,12 +12,14 @@ import pytest
 
 from client import Client, Frame
 from conftest import Start
-from kafka_server import KafkaServer
+from kafka_server import ANSWER, KafkaServer
 from server import PATIENCE, Server, run
 
 Connect = Callable[..., Client]
 
 PARTITIONS = 24
+# Values of murmur2 as Apache Kafka's own tests have them.
+HASHES = {"21": -973932308, "foobar": -790332482, "a-little-bit-long-string": -985981536}
 
 
 @pytest.fixture
@@ -130,13 +132,51 @@ def test_from_pages_to_programs(
 def test_partitions_as_javas_producer(
     bridge: Server, connect: Connect, kafka: KafkaServer, topic: str
 ) -> None:
-    """Values of murmur2 as Apache Kafka's own tests have them."""
-    hashes = {"21": -973932308, "foobar": -790332482, "a-little-bit-long-string": -985981536}
     kafka.create(topic, 7)
     page = connect(bridge)
-    for key, value in hashes.items():
+    for key, value in HASHES.items():
         pos = page.publish(topic, data=1, key=key)
         assert pos.split("/")[0] == str((value & 0x7FFFFFFF) % 7)
+
+
+def test_partition_by_the_channels_key(
+    start: Start, connect: Connect, kafka: KafkaServer, topic: str
+) -> None:
+    """On a channel by key a message gets the key, and with it the partition of Java's producer."""
+    kafka.create(topic, 7)
+    by_key = {"match": "keyed.{key}", "bus": "k", "topic": topic, "key": "{key}"}
+    page = connect(start({**settings(kafka), "channels": [by_key]}))
+    page.subscribe("keyed.foobar")
+    pos = page.publish("keyed.foobar", data=1)
+    assert pos.split("/")[0] == str((HASHES["foobar"] & 0x7FFFFFFF) % 7)
+    assert kafka.read(topic, pos).key() == b"foobar"
+    page.publish("keyed.21", data=2)
+    frame = page.next("message", "keyed.foobar")
+    assert (frame["pos"], frame["key"], frame["data"]) == (pos, "foobar", 1)
+    page.quiet()
+
+
+def test_order_of_one_client(
+    bridge: Server, connect: Connect, kafka: KafkaServer, topic: str
+) -> None:
+    """What one page publishes to a partition stands there in the order in which it was sent."""
+    kafka.create(topic, 3)
+    page, other = connect(bridge), connect(bridge)
+    asked = [
+        (client.ask("publish", channel=topic, data=n, key=name, partition=n % 3), client, name, n)
+        for n in range(300)
+        for client, name in ((page, "page"), (other, "other"))
+    ]
+    places = [(client.reply(number)["pos"], name, n) for number, client, name, n in asked]
+    found = page.history(topic, "earliest", limit=1000)["messages"]
+    stored = {m["pos"]: (m["key"], m["data"]) for m in found}
+    assert len(stored) == len(places)
+    for pos, name, n in places:
+        assert stored[pos] == (name, n)
+    for name in ("page", "other"):
+        for partition in range(3):
+            mine = [int(pos[2:]) for pos, by, n in places if by == name and n % 3 == partition]
+            assert mine == sorted(mine)
 
 
 def test_large_messages(bridge: Server, connect: Connect, kafka: KafkaServer, made: str) -> None:
@@ -210,6 +250,63 @@ def test_unknown_topic(
     assert page.next("message")["data"] == 1
 
 
+def test_nothing_is_left_in_kafka(
+    start: Start, connect: Connect, kafka: KafkaServer, topic: str
+) -> None:
+    """No consumer group, no topic of the bridge's own, whatever is asked of it."""
+
+    def here() -> tuple[set[str], set[str]]:
+        groups = kafka.admin.list_consumer_groups().result(ANSWER).valid
+        return {g.group_id for g in groups}, set(kafka.admin.list_topics(timeout=ANSWER).topics)
+
+    kafka.create(topic, 2)
+    before = here()
+    page = connect(start(settings(kafka)))
+    page.subscribe(topic)
+    page.publish(topic, data=1, partition=0)
+    page.next("message", topic)
+    for from_ in ("earliest", {"last": 1}, {"ago": 60_000}, {"after": ["0/-1"]}):
+        assert len(page.history(topic, from_)["messages"]) == 1
+    page.unsubscribe(topic)
+    assert page.subscribe(topic, "earliest")["cursor"] == ["0/-1", "1/-1"]
+    page.next("message", topic)
+    assert here() == before
+
+
+def test_by_one_argument(
+    start: Start, connect: Connect, kafka: KafkaServer, topic: str
+) -> None:
+    """Nothing but an address on the command line; the first of the two brokers is not there."""
+    kafka.create(topic, 2)
+    url = f"kafka://127.0.0.1:1,{kafka.address}"
+    page = connect(start(None, url, "--set", "listen=127.0.0.1:0"))
+    page.subscribe(topic)
+    pos = kafka.produce(topic, b"1", b"k", [("h", b"v")], 1)
+    frame = page.next("message", topic)
+    assert (frame["pos"], frame["key"], frame["headers"]) == (pos, "k", {"h": "v"})
+    assert frame["ts"] > 0 and frame["data"] == 1
+    assert page.publish(topic, data=2, partition=1) == "1/1"
+
+
+def test_queue_full_is_busy(
+    start: Start, connect: Connect, broker: KafkaServer, made: str
+) -> None:
+    """At once, while those in the queue wait for the broker and are stored in the end."""
+    bus = settings(broker, queue_bytes=1 << 20, publish_timeout=60000)
+    page = connect(start({**bus, "limits": {"message_bytes": 200_000}}))
+    page.publish(made, data="first")
+    broker.freeze()
+    text = "x" * 140_000  # seven of them are less than a megabyte, eight are more
+    asked = [page.ask("publish", channel=made, text=text) for _ in range(7)]
+    for _ in range(3):
+        answer = page.refused("busy", type="publish", channel=made, text=text)
+        assert "wait for the brokers" in answer["message"]
+    assert not page.kept, page.kept
+    broker.thaw()
+    assert [page.reply(n, 60)["pos"] for n in asked] == [f"0/{1 + i}" for i in range(7)]
+    assert page.publish(made, text=text) == "0/8"
+
+
 def test_partition_that_is_not_there(bridge: Server, connect: Connect, made: str) -> None:
     page = connect(bridge)
     page.refused("bad_request", type="publish", channel=made, data=1, partition=1)
@@ -254,13 +351,18 @@ def test_added_partitions(
 
 
 def test_deleted_topic(bridge: Server, connect: Connect, kafka: KafkaServer, made: str) -> None:
-    page = connect(bridge)
+    page, other = connect(bridge), connect(bridge)
+    lives = f"{made}-lives"
+    kafka.create(lives)
+    other.subscribe(lives)
     page.subscribe(made)
     page.publish(made, data=1)
     page.next("message")
     kafka.delete(made)
     frame = page.next("unsubscribed", made, 20)
     assert "Unknown topic" in json.dumps(frame), frame
+    kafka.produce(lives, b"1")
+    assert other.next("message", lives)["pos"] == "0/0"
     page.refused("unknown_channel", type="subscribe", channel=made)
     page.refused("unknown_channel", type="publish", channel=made, data=1)
 
@@ -268,17 +370,41 @@ def test_deleted_topic(bridge: Server, connect: Connect, kafka: KafkaServer, mad
 def test_topic_created_anew(
     bridge: Server, connect: Connect, kafka: KafkaServer, made: str
 ) -> None:
-    """Shorter than it was: whoever follows is told, and begins again."""
+    """Shorter than it was: whoever follows is told, and begins again; so does who was away."""
     page = connect(bridge)
     page.subscribe(made)
     kafka.produce_many(made, 50)
-    page.messages(made, 50)
+    cursor = page.messages(made, 50)[-1]["pos"]
     kafka.delete(made)
     kafka.create(made)
     page.next("unsubscribed", made, 20)
     assert page.subscribe(made)["cursor"] == ["0/-1"]
     kafka.produce(made, b"1")
     assert page.next("message", made)["data"] == 1
+    page = connect(bridge)
+    answer = page.subscribe(made, {"after": [cursor]})
+    assert (answer["recovered"], answer["reason"]) == (False, "epoch")
+    assert page.next("message", made)["pos"] == "0/0"
+
+
+def test_topics_created_anew_again_and_again(
+    start: Start, connect: Connect, kafka: KafkaServer, topic: str
+) -> None:
+    """With no time between: what librdkafka 2.4 to 2.9 knows of them must not break it."""
+    topics = [f"{topic}-{i}" for i in range(4)]
+    kafka.create_many(topics)
+    page = connect(start(settings(kafka, refresh=200)))
+    for life in range(6):
+        for name in topics:
+            page.subscribe(name)
+            assert page.publish(name, data=life) == "0/0"
+            assert page.next("message", name)["data"] == life
+        for done in kafka.admin.delete_topics(topics).values():
+            done.result(ANSWER)
+        kafka.create_many(topics)
+        ended = [page.next("unsubscribed", timeout=30)["channel"] for _ in topics]
+        assert sorted(ended) == topics
+    page.quiet()
 
 
 # ---- life

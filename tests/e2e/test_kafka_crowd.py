@@ -15,12 +15,14 @@ from conftest import Start
 from crowd import ask_all, reads_of, replayed
 from kafka_server import ANSWER, KafkaServer
 from server import Server
+from test_metrics import value
 
 Connect = Callable[..., Client]
 
 TOTAL = 1500
 PAGES = 24
 ALONE = 4  # reads of one client at least
+HELPERS = 4  # threads that ask the brokers something, made when there is more than one question
 
 
 def settings(kafka: KafkaServer, **replay: int) -> dict[str, Any]:
@@ -84,6 +86,10 @@ def readers(server: Server) -> int:
     return names.count("rdk:main") - 2
 
 
+def threads(server: Server) -> int:
+    return len(list(Path(f"/proc/{server.pid}/task").iterdir()))
+
+
 def test_from_places_near_each_other(
     kafka: KafkaServer, filled: tuple[str, int], start: Start, connect: Connect
 ) -> None:
@@ -119,6 +125,86 @@ def test_channels_of_one_topic_by_key(
         found = numbers(replayed(page, channels[n]))
         assert sorted(found) == [i for i in range(TOTAL) if i % 10 == n % 10]
     assert reads_of(bridge, pages) < PAGES * ALONE / 2
+
+
+def test_one_feed_for_all_channels_by_key(
+    kafka: KafkaServer, topic: str, start: Start, connect: Connect
+) -> None:
+    """10 000 channels, one topic: one feed, and no more consumers than with one of them."""
+    pages_, each = 5, 2000
+    kafka.create(topic, 3)
+    config = {**settings(kafka), "admin": "127.0.0.1:0", "limits": {"subscriptions": each}}
+    bridge = start({**config, "linger": 0})
+    pages = [connect(bridge) for _ in range(pages_)]
+    channels = [[f"keyed.{topic}.k{page}-{n}" for n in range(each)] for page in range(pages_)]
+    pages[0].subscribe(channels[0][0])
+    alone = threads(bridge)
+    asked = [
+        [page.ask("subscribe", channel=channel) for channel in wanted[not number :]]
+        for number, (page, wanted) in enumerate(zip(pages, channels, strict=True))
+    ]
+    for page, numbers_ in zip(pages, asked, strict=True):
+        for number in numbers_:
+            assert page.reply(number)["type"] == "subscribed"
+    assert value(bridge, "bus_feeds") == 1
+    assert value(bridge, "bus_followers") == value(bridge, "subscriptions") == pages_ * each
+    assert threads(bridge) <= alone + HELPERS and readers(bridge) == 0
+    for number, wanted in enumerate(channels):
+        for channel in (wanted[7], wanted[-1]):
+            key = channel.rpartition(".")[2]
+            pos = kafka.produce(topic, b"1", key.encode())
+            frame = pages[number].next("message", channel)
+            assert (frame["pos"], frame["key"]) == (pos, key)
+    for page in pages:
+        page.quiet()
+        page.close()
+    kafka.wait(lambda: value(bridge, "bus_feeds") == 0)
+
+
+def test_one_consumer_for_all_topics(
+    kafka: KafkaServer, topic: str, start: Start, connect: Connect
+) -> None:
+    """The first subscriber of a topic starts it, the last one ends it."""
+    topics = [f"{topic}-{n}" for n in range(40)]
+    kafka.create_many(topics)
+    bridge = start({**settings(kafka), "admin": "127.0.0.1:0", "linger": 0})
+    page, other = connect(bridge), connect(bridge)
+    page.subscribe(topics[0])
+    before = threads(bridge)
+    for asked in [page.ask("subscribe", channel=name) for name in topics[1:]]:
+        assert page.reply(asked)["type"] == "subscribed"
+    other.subscribe(topics[0])
+    assert value(bridge, "bus_feeds") == len(topics)
+    assert threads(bridge) <= before + HELPERS and readers(bridge) == 0
+    for name in topics:
+        kafka.producer.produce(name, b"1")
+    assert kafka.producer.flush(ANSWER) == 0
+    assert {page.next("message")["channel"] for _ in topics} == set(topics)
+    assert other.next("message")["channel"] == topics[0]
+    for name in topics:
+        page.unsubscribe(name)
+    kafka.wait(lambda: value(bridge, "bus_feeds") == 1)
+    kafka.produce(topics[0], b"2")
+    assert other.next("message")["data"] == 2
+    other.unsubscribe(topics[0])
+    kafka.wait(lambda: value(bridge, "bus_feeds") == 0)
+
+
+@pytest.mark.parametrize("bound", ["at_once", "each"])
+def test_a_budget(
+    kafka: KafkaServer, filled: tuple[str, int], start: Start, connect: Connect, bound: str
+) -> None:
+    """For the bus, or for each client: beyond it is `busy`, and what was accepted is served whole."""
+    topic, _ = filled
+    page = connect(start(settings(kafka, **{bound: 1})))
+    page.history(topic, {"last": 1})  # what is asked of the brokers first has been
+    asks = {"type": "subscribe", "channel": f"keyed.{topic}.k3", "from": "earliest"}
+    page.send(type="subscribe", id=1, channel=topic, from_="earliest")
+    refused = page.refused("busy", asks)
+    assert 500 <= refused["retry_after"] < 1500
+    assert sorted(numbers(replayed(page, topic))) == list(range(TOTAL))
+    page.send(asks, id=1)
+    assert sorted(numbers(replayed(page, asks["channel"]))) == list(range(3, TOTAL, 10))
 
 
 def test_so_many_readers(

@@ -143,6 +143,24 @@ def test_from_a_time(page: Client, filled: tuple[str, int]) -> None:
     assert forward(page, topic, {"time": LONG_AGO + TOTAL}) == []
 
 
+def test_from_a_while_ago(page: Client, kafka: KafkaServer, topic: str) -> None:
+    """The messages' own times count."""
+    kafka.create(topic, 3)
+    minute, now = 60_000, int(time.time() * 1000)
+    for n in range(90):
+        age = (90 - n) * minute
+        kafka.producer.produce(topic, str(n).encode(), partition=n % 3, timestamp=now - age)
+    assert kafka.producer.flush(ANSWER) == 0
+    ago = {"ago": 30 * minute + minute // 2}
+    found = numbers(forward(page, topic, ago))
+    assert sorted(found) == list(range(60, 90)) and in_order(found, 3)
+    page.subscribe(topic, ago)
+    found = numbers(page.messages(topic, 30))
+    assert sorted(found) == list(range(60, 90)) and in_order(found, 3)
+    page.next("live", topic)
+    assert page.history(topic, {"ago": minute // 2})["messages"] == []
+
+
 def test_replay_and_live(page: Client, kafka: KafkaServer, filled: tuple[str, int]) -> None:
     topic, partitions = filled
     page.subscribe(topic, {"last": 60})
