@@ -103,6 +103,14 @@ static const struct setting for_all[] = {
     {"topic.metadata.refresh.interval.ms", "60000"},
     {"topic.metadata.refresh.fast.interval.ms", "50"},
 };
+/* librdkafka from 2.4.0 to 2.9 breaks its cache of metadata, and with it the process, when a topic that
+ * is in there comes back with another id: it was deleted and created anew (its issue 4964, mended in
+ * 2.10.0). What has left the cache before the next answer comes does no harm; half of the shortest
+ * interval between two answers that the same handle asks for by itself is short enough, and long
+ * enough for what librdkafka does with an answer. */
+static const struct setting for_fragile = {"metadata.max.age.ms", "25"};
+#define FRAGILE_FROM 0x02040000
+#define FRAGILE_TO 0x020a0000
 static const struct setting for_consumers[] = {
     {"group.id", "wsbus"}, /* asked for by librdkafka; no group is joined */
     {"enable.auto.commit", "false"},
@@ -263,6 +271,7 @@ static void for_producer(const struct kafka_config *c, rd_kafka_conf_t *conf)
 
 rd_kafka_conf_t *kafka_config_conf(const struct kafka_config *c, enum kafka_role role)
 {
+    char err[256];
     rd_kafka_conf_t *conf = rd_kafka_conf_dup(c->base);
     apply(c, conf, for_all, COUNT(for_all));
     if (role == KAFKA_PRODUCER)
@@ -271,6 +280,9 @@ rd_kafka_conf_t *kafka_config_conf(const struct kafka_config *c, enum kafka_role
         apply(c, conf, for_consumers, COUNT(for_consumers));
     if (role == KAFKA_LIVE) apply(c, conf, for_live, COUNT(for_live));
     if (role == KAFKA_READER) apply(c, conf, for_readers, COUNT(for_readers));
+    /* Whatever was given. */
+    if (rd_kafka_version() >= FRAGILE_FROM && rd_kafka_version() < FRAGILE_TO)
+        rd_kafka_conf_set(conf, for_fragile.name, for_fragile.value, err, sizeof(err));
     return conf;
 }
 

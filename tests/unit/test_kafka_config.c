@@ -171,6 +171,60 @@ static void a_user_means_sasl(void **state)
     kafka_config_free(c);
 }
 
+/* What docs/kafka.md says of them. */
+static void defaults_may_be_changed(void **state)
+{
+    (void)state;
+    static const struct {
+        enum kafka_role role;
+        const char *name, *value;
+    } cases[] = {
+        {KAFKA_LIVE, "fetch.wait.max.ms", "25"},
+        {KAFKA_READER, "fetch.wait.max.ms", "5"},
+        {KAFKA_LIVE, "queued.max.messages.kbytes", "16384"},
+        {KAFKA_READER, "queued.max.messages.kbytes", "4096"},
+        {KAFKA_LIVE, "socket.nagle.disable", "true"},
+        {KAFKA_PRODUCER, "socket.nagle.disable", "true"},
+        {KAFKA_LIVE, "reconnect.backoff.max.ms", "2000"},
+        {KAFKA_PRODUCER, "linger.ms", "0"},
+        {KAFKA_PRODUCER, "message.max.bytes", "100000000"},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        bool flag = strcmp(cases[i].value, "true") == 0;
+        const char *const given[] = {cases[i].name, flag ? "false" : "1234"};
+        for (size_t count = 0; count <= 2; count += 2) {
+            struct wsbus_value values[OPTIONS];
+            char err[256];
+            set_values(values, NULL, given, count);
+            struct kafka_config *c = kafka_config_new(values, err, sizeof(err));
+            assert_non_null(c);
+            rd_kafka_conf_t *conf = kafka_config_conf(c, cases[i].role);
+            expect(conf, cases[i].name, count ? given[1] : cases[i].value);
+            rd_kafka_conf_destroy(conf);
+            kafka_config_free(c);
+        }
+    }
+}
+
+/* librdkafka from 2.4.0 to 2.9 must forget the topics that it knows, whatever is given. */
+static void forgets_topics_where_it_must(void **state)
+{
+    (void)state;
+    static const char *const given[] = {"metadata.max.age.ms", "180000"};
+    bool fragile = rd_kafka_version() >= 0x02040000 && rd_kafka_version() < 0x020a0000;
+    struct wsbus_value values[OPTIONS];
+    char err[256];
+    set_values(values, NULL, given, 2);
+    struct kafka_config *c = kafka_config_new(values, err, sizeof(err));
+    assert_non_null(c);
+    for (int role = KAFKA_QUERY; role <= KAFKA_PRODUCER; role++) {
+        rd_kafka_conf_t *conf = kafka_config_conf(c, (enum kafka_role)role);
+        expect(conf, "metadata.max.age.ms", fragile ? "25" : "180000");
+        rd_kafka_conf_destroy(conf);
+    }
+    kafka_config_free(c);
+}
+
 static void refuses_properties(void **state)
 {
     (void)state;
@@ -217,6 +271,8 @@ int main(void)
         cmocka_unit_test(refuses_other_urls),
         cmocka_unit_test(sets_what_exactness_rests_on),
         cmocka_unit_test(a_user_means_sasl),
+        cmocka_unit_test(defaults_may_be_changed),
+        cmocka_unit_test(forgets_topics_where_it_must),
         cmocka_unit_test(refuses_properties),
         cmocka_unit_test(takes_the_defaults),
     };
