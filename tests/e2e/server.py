@@ -143,6 +143,11 @@ class Server:
                 return int(line.split()[1]) * 1024
         raise RuntimeError("no VmRSS")
 
+    def busy(self) -> float:
+        """Seconds of processor time so far, of all threads."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def stopped(self) -> bool:
         """By SIGSTOP, all of its threads."""
         stats = [path.read_text() for path in Path(f"/proc/{self.pid}/task").glob("*/stat")]

@@ -83,7 +83,8 @@ def hits(server: Server, options: tuple[str, ...]) -> dict[str, float]:
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_attack(target: Server, attack: str) -> None:
     wanted = WANTED[attack]
-    before, memory, slowest = hits(target, wanted), target.rss(), 0.0
+    before, memory = hits(target, wanted), target.rss()
+    took: list[tuple[float, float]] = []  # by the clock, and of the daemon's processor time
     address = f"198.51.100.{list(ATTACKS).index(attack) + 1}"
     script = [sys.executable, str(HERE / "attackers.py"), attack, str(attacked_port(target))]
     began = time.monotonic()
@@ -92,12 +93,12 @@ def test_attack(target: Server, attack: str) -> None:
         try:
             # Until it has run into what is there for it, and for half a second in any case.
             while time.monotonic() < began + 30 * PATIENCE:
-                asked = time.monotonic()
+                asked, used = time.monotonic(), target.busy()
                 assert healthy.call("ping")["type"] == "pong"
-                slowest = max(slowest, time.monotonic() - asked)
+                took.append((time.monotonic() - asked, target.busy() - used))
                 assert attacker.poll() is None, "the attacker has given up"
                 feeder.publish("plain.healthy", data="x" * 3000)
-                time.sleep(0.01)  # the load of somebody who does no harm
+                time.sleep(0.03)  # the load of somebody who does no harm
                 now = hits(target, wanted)
                 if asked > began + 0.5 and all(now[o] > before[o] for o in wanted):
                     break
@@ -106,7 +107,9 @@ def test_attack(target: Server, attack: str) -> None:
             attacker.wait()
     for option, count in hits(target, wanted).items():
         assert count > before[option], option
-    assert slowest < 2 * PATIENCE, slowest
+    # On a machine that stands still for a moment one or two wait for that, and nobody works.
+    assert sorted(clock for clock, _ in took)[-min(3, len(took))] < 2 * PATIENCE, took
+    assert max(processor for _, processor in took) < 2 * PATIENCE, took
     if not SANITIZER:
         assert target.rss() - memory < 48 << 20
     # All of it goes again.

@@ -487,12 +487,6 @@ def test_file_that_shrinks(site: Server, root: Path, large: bytes) -> None:
         assert read_all(raw)[0] == MIB
 
 
-def busy(server: Server) -> float:
-    """Seconds of processor time of the daemon so far."""
-    fields = Path(f"/proc/{server.pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
 def test_what_comes_during_an_answer(site: Server, large: bytes, connect: Connect) -> None:
     """More requests in the middle of an answer: no spinning, no confusion, then the end."""
     before = files(site)
@@ -503,13 +497,13 @@ def test_what_comes_during_an_answer(site: Server, large: bytes, connect: Connec
         raw.send(head(site, "/a.txt"))
         if i == 1:
             raw.sock.shutdown(socket.SHUT_WR)
-    start = busy(site)
+    start = site.busy()
     until = time.monotonic() + 1
     other = connect(site)
     while time.monotonic() < until:
         other.quiet()
         time.sleep(0.01)
-    assert busy(site) - start < 0.5 * PATIENCE
+    assert site.busy() - start < 0.5 * PATIENCE
     for raw in readers:
         try:
             assert read_all(raw)[0] <= 20 * MIB
