@@ -452,7 +452,7 @@ def test_killed_under_a_subscription(
 
 def test_frozen(start: Start, connect: Connect, broker: KafkaServer, made: str) -> None:
     """Other buses live on, requests are answered, and the daemon stops in time."""
-    configuration = settings(broker, publish_timeout=1500)
+    configuration = settings(broker, publish_timeout=3000)
     configuration["buses"]["m"] = {"type": "memory"}
     configuration["channels"] = [
         {"match": "local.**", "bus": "m"},

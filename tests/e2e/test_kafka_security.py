@@ -52,7 +52,12 @@ def bus(kafka: SecureKafka, way: str, login: str = "", **properties: Any) -> dic
         properties.setdefault("ssl.ca.location", str(kafka.authority.ca))
     scheme = "kafkas" if tls else "kafka"
     url = f"{scheme}://{login}{'@' if login else ''}{kafka.ways[way]}"
-    return {"type": "kafka", "url": url, "properties": properties, **SOON}
+    return {"type": "kafka", "url": url, "properties": properties}
+
+
+def hopeless(options: dict[str, Any]) -> dict[str, Any]:
+    """The daemon with a bus that stays down."""
+    return beside_memory({**options, **SOON}, bus_wait=1000)
 
 
 def goes_round(page: Client, kafka: SecureKafka, topic: str) -> None:
@@ -102,7 +107,7 @@ def test_certificate_of_the_client(
 
 def test_wrong_authority(start: Start, connect: Connect, secure: SecureKafka) -> None:
     other = {"ssl.ca.location": str(secure.stranger.ca)}
-    server = start(beside_memory(bus(secure, "tls", **other), bus_wait=1000))
+    server = start(hopeless(bus(secure, "tls", **other)))
     refused(server, connect(server), "certificate verify failed")
 
 
@@ -110,12 +115,12 @@ def test_no_authority(start: Start, connect: Connect, secure: SecureKafka) -> No
     """The ones of the system do not know this broker."""
     options = bus(secure, "tls")
     del options["properties"]
-    server = start(beside_memory(options, bus_wait=1000))
+    server = start(hopeless(options))
     refused(server, connect(server), "certificate verify failed")
 
 
 def test_wrong_name(start: Start, connect: Connect, secure: SecureKafka) -> None:
-    server = start(beside_memory(bus(secure, "wrong"), bus_wait=1000))
+    server = start(hopeless(bus(secure, "wrong")))
     refused(server, connect(server), "certificate verify failed")
 
 
@@ -128,28 +133,28 @@ def test_wrong_name_that_nobody_asks_for(
 
 
 def test_without_a_certificate(start: Start, connect: Connect, secure: SecureKafka) -> None:
-    server = start(beside_memory(bus(secure, "mutual"), bus_wait=1000))
+    server = start(hopeless(bus(secure, "mutual")))
     refused(server, connect(server), "certificate")
 
 
 def test_certificate_of_a_stranger(start: Start, connect: Connect, secure: SecureKafka) -> None:
     key, signed = secure.stranger.sign("somebody")
     names = {"ssl.key.location": str(key), "ssl.certificate.location": str(signed)}
-    server = start(beside_memory(bus(secure, "mutual", **names), bus_wait=1000))
+    server = start(hopeless(bus(secure, "mutual", **names)))
     refused(server, connect(server), "certificate")
 
 
 def test_tls_where_there_is_none(start: Start, connect: Connect, secure: SecureKafka) -> None:
     options = bus(secure, "tls")
     options["url"] = f"kafkas://{secure.address}"
-    server = start(beside_memory(options, bus_wait=1000))
+    server = start(hopeless(options))
     refused(server, connect(server), "SSL")
 
 
 def test_no_tls_where_there_is(start: Start, connect: Connect, secure: SecureKafka) -> None:
     options = bus(secure, "tls")
     options["url"] = f"kafka://{secure.ways['tls']}"
-    server = start(beside_memory(options, bus_wait=1000))
+    server = start(hopeless(options))
     refused(server, connect(server), "connecting to a SSL listener?")
 
 
@@ -175,7 +180,7 @@ def test_login_by_one_argument(
 
 
 def test_wrong_password(start: Start, connect: Connect, secure: SecureKafka) -> None:
-    server = start(beside_memory(bus(secure, "secure", "bridge:mistaken"), bus_wait=1000))
+    server = start(hopeless(bus(secure, "secure", "bridge:mistaken")))
     refused(server, connect(server), "Invalid username or password")
     assert "mistaken" not in server.log()
 
@@ -199,7 +204,7 @@ def scram_works(
         goes_round(connect(server), kafka, f"{topic}-{number}")
         assert "Kafka 4" not in server.log() or kafka.version.startswith("3")
     options = bus(kafka, "login", "free:mistaken", **{"sasl.mechanisms": mechanism})
-    server = start(beside_memory(options, bus_wait=1000))
+    server = start(hopeless(options))
     page = connect(server)
     page.refused("bus_unavailable", type="subscribe", channel=topic)
     await_words(server, "Authentication failed")
@@ -228,7 +233,7 @@ def test_scram_of_kafka_4(
         scram_works(start, connect, secure, topic, mechanism)
         return
     options = bus(secure, "secure", "free:freely", **{"sasl.mechanisms": mechanism})
-    server = start(beside_memory(options, bus_wait=1000))
+    server = start(hopeless(options))
     assert "it takes librdkafka 2.6.1 or Kafka 3" in server.log()
     connect(server).refused("bus_unavailable", type="subscribe", channel=topic)
     await_words(server, "Authentication failed")
@@ -313,8 +318,8 @@ def test_right_to_write_that_ends(
 
 
 def test_a_name_that_does_not_resolve(start: Start, connect: Connect) -> None:
-    options = {"type": "kafka", "url": "kafka://no-such-host.invalid", **SOON}
-    server = start(beside_memory(options, bus_wait=1000))
+    options = {"type": "kafka", "url": "kafka://no-such-host.invalid"}
+    server = start(hopeless(options))
     refused(server, connect(server), "no-such-host.invalid")
 
 
@@ -323,6 +328,6 @@ def test_an_address_where_nobody_answers(start: Start, connect: Connect) -> None
     with socket.socket() as deaf:
         deaf.bind(("127.0.0.1", 0))
         deaf.listen()
-        options = {"type": "kafka", **SOON, "url": f"kafka://127.0.0.1:{deaf.getsockname()[1]}"}
-        server = start(beside_memory(options, bus_wait=1000))
+        options = {"type": "kafka", "url": f"kafka://127.0.0.1:{deaf.getsockname()[1]}"}
+        server = start(hopeless(options))
         refused(server, connect(server), f"no answer from {options['url'].partition('//')[2]}")
