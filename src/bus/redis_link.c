@@ -53,10 +53,8 @@ struct redis_link {
     uint64_t heard;      /* ticks of the last sign of life */
     uint64_t ready_at;
     unsigned failures; /* since the last good connection */
-    struct own_call greeting[GREETINGS];
-    struct own_call ping;
-    bool pinged;
-    uint64_t pinged_at;
+    struct own_call greeting[GREETINGS], ping;
+    uint64_t pinged; /* ticks of a PING, also a late one, that has half of `timeout`; 0: none */
     long long client_id;
     struct link_figures figures;
     char doom[256];  /* why the connection is to be given up; "": it is not */
@@ -307,7 +305,7 @@ static void greet(struct redis_link *l)
     l->state = LINK_GREETING;
     set_alarm(l, c->connect_timeout);
     l->heard = ticks(l);
-    l->pinged = false;
+    l->pinged = 0;
     reply_reader_free(l->reader);
     l->reader = reply_reader_new(REPLY_MAX);
     if (c->password && c->user)
@@ -327,13 +325,12 @@ static void ponged(struct link_call *c, enum call_fate fate, const struct redisR
 {
     (void)fate;
     (void)reply;
-    CONTAINER_OF(c, struct own_call, call)->link->pinged = false;
+    CONTAINER_OF(c, struct own_call, call)->link->pinged = 0;
 }
 
 static void send_ping(struct redis_link *l)
 {
-    l->pinged = true;
-    l->pinged_at = ticks(l);
+    l->pinged = ticks(l);
     l->ping = (struct own_call){.call = {.done = ponged}, .link = l};
     format_call(&l->ping.call, 1, (const char *[]){"PING"}, (const size_t[]){4});
     l->queued += l->ping.call.len;
@@ -341,22 +338,19 @@ static void send_ping(struct redis_link *l)
     want_write(l);
 }
 
-/* The server has half of `timeout` for its answer even if we come to ask late (the process stood
- * still). */
 static void check_life(struct redis_link *l)
 {
     uint64_t now = ticks(l), quiet = now - l->heard, timeout = l->spec.config->timeout;
-    uint64_t dead = l->heard + timeout;
     if (quiet >= timeout / 2 && !l->pinged) send_ping(l);
-    if (l->pinged && l->pinged_at + timeout / 2 > dead) dead = l->pinged_at + timeout / 2;
-    if (now >= dead) {
+    if (quiet >= timeout && now - l->pinged >= timeout / 2) {
         char words[256];
         snprintf(words, sizeof(words), "%s has given no sign of life for %" PRIu64 " ms", where(l),
                  quiet);
         fail(l, words);
         return;
     }
-    set_alarm(l, (quiet >= timeout / 2 ? dead - l->heard : timeout / 2) - quiet);
+    uint64_t next = quiet < timeout / 2 ? timeout / 2 : timeout;
+    set_alarm(l, quiet < timeout ? next - quiet : l->pinged + timeout / 2 - now);
 }
 
 /* ---- reading ------------------------------------------------------------------------------ */

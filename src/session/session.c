@@ -320,23 +320,21 @@ static uint64_t ping_at(uint64_t at, uint64_t every)
     return every < PING_GATHER_MS * 16 ? at : (at | (PING_GATHER_MS - 1)) + 1;
 }
 
-/* A ping that we come to send late (the process stood still) could not be answered before: so long the
- * silence was ours. */
+/* By as much as a ping goes out late (the process stood still), the silence was ours. */
 static void ping(struct session *s)
 {
     struct session_worker *w = s->w;
     uint64_t every = w->spec.config->limits.ping_ms;
-    bool due = every && w->now >= s->ping_due;
 
-    if (due) s->alive += w->now - (s->alive > s->ping_due ? s->alive : s->ping_due);
+    if (every && w->now >= s->ping_due) {
+        s->alive += w->now - (s->alive > s->ping_due ? s->alive : s->ping_due);
+        session_push(s, w->ping, OUTQ_CAPPED, NULL);
+        s->ping_due = ping_at(w->now + every, every);
+    }
     if (every && w->now - s->alive >= silence_allowed(s)) {
         counter_add(&w->counters, COUNTER_LIMIT_PONG_MS, 1);
         session_end(s, SESSION_FAILED, CLOSE_NO_PONG);
         return;
-    }
-    if (due) {
-        session_push(s, w->ping, OUTQ_CAPPED, NULL);
-        s->ping_due = ping_at(w->now + every, every);
     }
     arm(s);
 }
@@ -376,11 +374,9 @@ void session_ponged(struct session *s)
 
 void session_pong(struct session *s, struct span payload)
 {
-    struct slip *slip;
-
     session_ponged(s);
     if (!session_live(s)) return;
-    slip = slip_new(frame_new(FRAME_PONG, payload));
+    struct slip *slip = slip_new(frame_new(FRAME_PONG, payload));
     session_push(s, slip, OUTQ_CAPPED, NULL);
     slip_unref(slip);
 }
