@@ -86,10 +86,12 @@ static struct kafka_handle *listener(void *opaque)
     return hold && pthread_equal(pthread_self(), hold->thread) ? hold->handle : NULL;
 }
 
-/* Trouble with connections, and what is tried again because of it, is told by kafka_meta.h. */
+/* Trouble with connections, and what is tried again because of it, is told by kafka_meta.h. That a
+ * topic is known no more is what kafka_config.c asks of some versions. */
 static bool about_connections(const char *facility)
 {
-    static const char *const names[] = {"FAIL", "ERROR", "CONFWARN", "REQTMOUT", "GETPID"};
+    static const char *const names[] = {"FAIL",     "ERROR",  "CONFWARN",
+                                        "REQTMOUT", "GETPID", "METADATAUPDATE"};
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
         if (strcmp(facility, names[i]) == 0) return true;
     return false;

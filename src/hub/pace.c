@@ -36,7 +36,9 @@ bool pace_waits(struct pace *p, uint64_t now)
 void pace_turn(struct pace *p, uint64_t now)
 {
     p->left = pace_waits(p, now) ? 0 : PACE_TURN_US;
-    if (pace_is_live(p, now) && p->credit < p->left) p->left = p->credit;
+    if (!pace_is_live(p, now)) return;
+    if (p->left > PACE_TURN_LIVE_US) p->left = PACE_TURN_LIVE_US;
+    if (p->credit < p->left) p->left = p->credit;
 }
 
 bool pace_may(const struct pace *p)

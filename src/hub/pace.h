@@ -4,8 +4,9 @@
  * of replays take; while there is none, replays wait for it. What was not used is kept for a
  * while, so that few who replay hardly notice. The time of a turn is that on the clock, not the
  * processor's: it is what a live message may have to wait for, and where other programs want the
- * processors too, replays stand back by themselves. Without live messages there is no limit, but the
- * turns are as short.
+ * processors too, replays stand back by themselves. Without live messages there is no limit.
+ * Beside them turns are shorter: what one turn wrote keeps whoever reads it busy at once, and on the same
+ * machine that is in the way of live messages too.
  *
  * One for each bus thread (making chunks) and for each worker (writing them). Pure: the caller says
  * what the clock shows, in microseconds. */
@@ -22,7 +23,8 @@
     32u                   /* of a worker: it writes some gigabytes in a second, which others have to
                                   read, on the same machine in the worst case */
 #define PACE_TURN_US 250u /* of replays in one turn of the thread's loop */
-#define PACE_WAIT_MS 1u   /* after which those who wait for credit look again */
+#define PACE_TURN_LIVE_US 100u /* the same beside live messages */
+#define PACE_WAIT_MS 1u        /* after which those who wait for credit look again */
 
 struct pace {
     unsigned share;   /* one part in so many */

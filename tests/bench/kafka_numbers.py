@@ -14,8 +14,9 @@ properties  what the settings of docs/kafka.md buy: of each the latency of a qui
           message of a topic that nobody followed yet, that of a publish, and the processor time of the idle bus
 cluster   three brokers, three replicas: from the acknowledgement to the socket, and a publish
 resume    1 000 clients resume 1 000 messages of a topic with three partitions each, at once, while
-          another topic is live: the ages of the live messages meanwhile and in between, in some rounds.
-          Ages begin when the producer is given the message, so the broker's part is in them
+          another topic is live: the ages of the live messages meanwhile and in between, over some rounds,
+          in all and in two parts, before and after the acknowledgement. What was under way within a tenth
+          of a second of a time in which the host of a virtual machine took processor time is left out
 
 Needs Java and what tests/kafka/broker says, a C compiler, librdkafka-dev and what
 tests/e2e/requirements.txt names (build/venv has it). Loopback only, ends by itself, starts and stops all
@@ -25,6 +26,7 @@ it needs. The machine should be idle: the load average before each part is print
 from __future__ import annotations
 
 import argparse
+import bisect
 import json
 import os
 import resource
@@ -32,15 +34,18 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from confluent_kafka import Producer
 
-from rig import ROOT, WIDE, Sink, be_prompt, crowds, load, say, stamped, tool
+from rig import (
+    ROOT, WIDE, Round, Sink, be_prompt, load, one_crowd, say, stamped, stolen, tool,
+)  # fmt: skip
 
 sys.path.insert(0, str(ROOT / "tests" / "e2e"))
 
@@ -381,11 +386,60 @@ def cluster() -> None:
 # ---- resume
 
 
+class Steal:
+    """A thread that looks every tenth of a second whether the host took processor time."""
+
+    STEP = 100_000_000
+
+    def __init__(self) -> None:
+        self.rows: list[tuple[int, int]] = []  # when, and what was taken so far
+        self.enough = threading.Event()
+        self.thread = threading.Thread(target=self._run, daemon=True)
+        self.thread.start()
+
+    def _run(self) -> None:
+        while not self.enough.wait(self.STEP / 1e9):
+            self.rows.append((time.monotonic_ns(), stolen()[0]))
+
+    def stop(self) -> None:
+        self.enough.set()
+        self.thread.join()
+
+    def taken(self, begin: int, end: int) -> bool:
+        """About this time, or it is not known."""
+        first = bisect.bisect_left(self.rows, (begin - self.STEP,)) - 1
+        last = bisect.bisect_left(self.rows, (end + self.STEP,))
+        return first < 0 or last >= len(self.rows) or self.rows[first][1] != self.rows[last][1]
+
+
+class Trip(NamedTuple):
+    """Of one live message, in ms: to the acknowledgement, from there to the last socket, and both."""
+
+    acked: float
+    delivered: float
+    age: float
+
+
+def trips(file: str, live: Sink) -> list[tuple[int, int, Trip]]:
+    """When each message was produced, when the last socket had it, and its trip."""
+    came = live.ask("latest")["latest"]
+    found = []
+    for line in Path(file).read_text().splitlines():
+        words = line.split()
+        if len(words) != 3 or int(words[0]) >= len(came):
+            continue
+        began, acked, end = int(words[1]), int(words[2]), came[int(words[0])]
+        if end:
+            found.append((began, end, Trip((acked - began) / 1e6, (end - acked) / 1e6, (end - began) / 1e6)))
+    return found
+
+
 def resume() -> None:
-    clients, messages, partitions, listeners, rate, rounds = 1000, 1000, 3, 100, 500, 8
+    clients, messages, partitions, listeners, rate, seconds = 1000, 1000, 3, 100, 500, 140
     before = load()
     os.environ.setdefault("KAFKA_HEAP", ROOMY)
-    with broker() as kafka:
+    rounds: list[Round] = []
+    with broker() as kafka, tempfile.NamedTemporaryFile("r") as acks:
         kafka.create("live")
         kafka.create("past", partitions)
         for i in range(messages):
@@ -393,8 +447,9 @@ def resume() -> None:
         assert kafka.producer.flush(20) == 0
         config = {**settings(kafka), "replay": {"ring_messages": 100}}
         with bridge("resume", config) as server, sink(server, listeners, 1, "k.live", prompt=True) as live:
-            argv = [sys.executable, __file__, "--pump", kafka.address, "live", str(rate)]
+            argv = [sys.executable, __file__, "--pump", kafka.address, "live", str(rate), acks.name]
             pumped = subprocess.Popen(argv)
+            steal = Steal()
             try:
                 live.wait("message", 4 * rate * listeners)
                 if FIRST:
@@ -402,24 +457,72 @@ def resume() -> None:
                     be_prompt(server.pid, kafka.process.pid, rank=1)
                 cursor = [f"{p}/-1" for p in range(partitions)]
                 past = {"type": "subscribe", "id": 1, "channel": "k.past", "from": {"after": cursor}}
-                found = crowds(server, live, past, (clients, messages, rounds))
+                end = time.monotonic() + seconds
+                while time.monotonic() < end:
+                    rounds.append(one_crowd(server, live, past, (clients, messages)))
+                time.sleep(2 * steal.STEP / 1e9 + 1)
+                found = trips(acks.name, live)
             finally:
+                steal.stop()
                 pumped.kill()
                 pumped.wait()
-    say(f"resume: {found}; a live topic of {rate} a second to {listeners} sockets; one worker; {before}")  # fmt: skip
+    say(f"resume: {clients} clients resume {messages} messages each in {len(rounds)} rounds; a live topic of {rate} a second "
+        f"to {listeners} sockets; one worker; {before}")  # fmt: skip
+    tell_resume(rounds, found, steal)
 
 
-def pump(address: str, topic: str, rate: float) -> None:
-    """In a process of its own, until it is ended: dated messages."""
+def tell_resume(rounds: list[Round], found: list[tuple[int, int, Trip]], steal: Steal) -> None:
+    took = sorted(r.took for r in rounds)
+    calm: list[Trip] = []
+    busy: list[Trip] = []
+    left_out = 0
+    for began, end, trip in found:
+        for r in rounds:
+            if r.times[0] <= began < r.times[2]:
+                if steal.taken(began, end):
+                    left_out += 1
+                else:
+                    (calm if began < r.times[1] else busy).append(trip)
+    say(f"  took {took[0]:.1f} to {took[-1]:.1f} s, median {statistics.median(took):.1f}; live messages: {len(calm)} in between, {len(busy)} "
+        f"meanwhile, {left_out} left out, as the host took processor time within a tenth of a second")  # fmt: skip
+    if not calm or not busy:
+        return
+    for name, words in (
+        ("age", "from the producer to the last socket"),
+        ("acked", "  to the acknowledgement"),
+        ("delivered", "  from there to the last socket"),
+    ):
+        sides = [[getattr(trip, name) for trip in side] for side in (calm, busy)]
+        p50, p99 = ([share(side, part) for side in sides] for part in (0.5, 0.99))
+        say(f"  {words}: p50 {p50[0]:.2f} ms in between, {p50[1]:.2f} ms meanwhile; p99 {p99[0]:.2f} and {p99[1]:.2f} ms, "
+            f"ratio {p99[1] / max(0.01, p99[0]):.2f}")  # fmt: skip
+
+
+def pump(address: str, topic: str, rate: float, acks: str) -> None:
+    """In a process of its own, until it is ended: dated and numbered messages. A line of the file for
+    each: its number, when it was produced, and when it was acknowledged."""
     producer = Producer({"bootstrap.servers": address, "linger.ms": 0, "log_level": 0})
     be_prompt()
-    began, sent = time.monotonic(), 0
-    while True:
-        due = int((time.monotonic() - began) * rate)
-        for _ in range(sent, due):
-            producer.produce(topic, stamped())
-        sent = max(sent, due)
-        producer.poll(0.001)
+    began, sent, written = time.monotonic(), 0, time.monotonic()
+    with open(acks, "w", encoding="ascii") as lines:
+
+        def produce(number: int) -> None:
+            then = time.monotonic_ns()
+            producer.produce(
+                topic,
+                stamped(number=number),
+                on_delivery=lambda *_: lines.write(f"{number} {then} {time.monotonic_ns()}\n"),
+            )
+
+        while True:
+            due = int((time.monotonic() - began) * rate)
+            for number in range(sent, due):
+                produce(number)
+            sent = max(sent, due)
+            producer.poll(0.001)
+            if time.monotonic() - written > 0.5:
+                lines.flush()
+                written = time.monotonic()
 
 
 PARTS = {
@@ -437,12 +540,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
     parser.add_argument("part", nargs="*", help=", ".join(PARTS))
     parser.add_argument("--first", action="store_true", help="the bridge and the broker run before all else (resume)")  # fmt: skip
-    parser.add_argument("--pump", nargs=3, help=argparse.SUPPRESS)
+    parser.add_argument("--pump", nargs=4, help=argparse.SUPPRESS)
     options = parser.parse_args()
     globals()["FIRST"] = options.first
     if options.pump:
-        address, topic, rate = options.pump
-        pump(address, topic, float(rate))
+        address, topic, rate, acks = options.pump
+        pump(address, topic, float(rate), acks)
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     for name in options.part or PARTS:
         PARTS[name]()

@@ -17,7 +17,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "e2e"))
@@ -99,8 +99,9 @@ def read_line(file: IO[str], seconds: float) -> str:
     return file.readline() if ready else ""
 
 
-def stamped(size: int = 100) -> bytes:
-    head = b'{"t":%d,"x":"' % time.monotonic_ns()
+def stamped(size: int = 100, number: int | None = None) -> bytes:
+    numbered = b"" if number is None else b',"n":%d' % number
+    head = b'{"t":%d%s,"x":"' % (time.monotonic_ns(), numbered)
     return head + b"x" * (size - len(head) - 2) + b'"}'
 
 
@@ -146,23 +147,35 @@ def seconds_left(sink: Sink, into: int, count: int, every: bool = False) -> int:
     return kept
 
 
-def one_crowd(server: Server, live: Sink, past: dict[str, Any], size: tuple[int, int]) -> tuple[float, bool]:
-    """Its ages go to sets 2 and 3. How long it took, and whether the host left the machine alone."""
+class Round(NamedTuple):
+    """A crowd: how long it took, whether the host left the machine alone, and when (monotonic ns) the
+    time without it began, when it began, and when all of it was live."""
+
+    took: float
+    counts: bool
+    times: tuple[int, int, int]
+
+
+def one_crowd(server: Server, live: Sink, past: dict[str, Any], size: tuple[int, int]) -> Round:
+    """Its ages go to sets 2 and 3."""
     clients, messages = size
     crowd = Sink(server, clients, 1, past, hold=True, back=True)
     try:
         before = stolen()
         live.ask("into 2")
+        calm = time.monotonic_ns()
         time.sleep(CALM)
         live.ask("into 3")
+        busy = time.monotonic_ns()
         crowd.ask("go")
         took = crowd.wait("live", clients)
+        end = time.monotonic_ns()
         live.ask("into -1")
         got = crowd.report()
         assert got["message"] == clients * messages, got
         if os.environ.get("DEBUG"):
             print(f"{took:.2f} s", f"stolen {stolen_since(before):.3f}", live.report(2), live.report(3), flush=True)
-        return took, stolen_since(before) < STOLEN
+        return Round(took, stolen_since(before) < STOLEN, (calm, busy, end))
     finally:
         crowd.close()
 
@@ -177,7 +190,7 @@ def crowds(server: Server, live: Sink, past: dict[str, Any], size: tuple[int, in
     live.ask("clear")  # what came while everything was starting
     while len(took) < rounds and tries < 2 * rounds:
         tries += 1
-        seconds, counts = one_crowd(server, live, past, (clients, messages))
+        seconds, counts, _ = one_crowd(server, live, past, (clients, messages))
         live.ask("keep" if counts else "drop")
         took += [seconds] * counts
     calm, busy = live.report(0), live.report(1)

@@ -16,6 +16,7 @@
  *     drop          sets 2 and 3 are forgotten
  *     report [SET]  counts of frames by type, and the ages of a set (0) in ms
  *     arrivals      when the numbers 0, 1, 2, … came first, in ns; 0: never
+ *     latest        and when to the last of the sockets
  *
  * Ends with its input. The server's pings are not answered: switch them off. */
 #include <errno.h>
@@ -51,7 +52,7 @@ static struct ages {
 } sets[SETS], *ages = &sets[0]; /* NULL: nowhere */
 
 static uint64_t counts[TYPES];
-static uint64_t arrivals[ARRIVALS];
+static uint64_t arrivals[ARRIVALS], latest[ARRIVALS];
 static size_t numbered; /* the highest number, and one */
 static uint64_t began;
 static struct conn *conns;
@@ -154,6 +155,7 @@ static void note_arrival(const char *p, const char *end, uint64_t now)
     uint64_t n = digits(&p, end);
     if (n >= ARRIVALS) return;
     if (!arrivals[n]) arrivals[n] = now;
+    latest[n] = now;
     if (n >= numbered) numbered = n + 1;
 }
 
@@ -297,6 +299,14 @@ static void go(void)
         subscribe(&conns[i], i * each, each);
 }
 
+static void print_times(const char *name, const uint64_t *times)
+{
+    printf("{\"%s\":[", name);
+    for (size_t i = 0; i < numbered; i++)
+        printf("%s%" PRIu64, i ? "," : "", times[i]);
+    puts("]}");
+}
+
 /* False at the end of the input. */
 static bool command(void)
 {
@@ -309,6 +319,7 @@ static bool command(void)
     } else if (strncmp(line, "clear", 5) == 0) {
         memset(sets, 0, sizeof(sets));
         memset(arrivals, 0, numbered * sizeof(*arrivals));
+        memset(latest, 0, numbered * sizeof(*latest));
         numbered = 0;
         puts("{}");
     } else if (sscanf(line, "into %d", &set) == 1) {
@@ -324,10 +335,9 @@ static bool command(void)
         go();
         puts("{}");
     } else if (strncmp(line, "arrivals", 8) == 0) {
-        printf("{\"arrivals\":[");
-        for (size_t i = 0; i < numbered; i++)
-            printf("%s%" PRIu64, i ? "," : "", arrivals[i]);
-        puts("]}");
+        print_times("arrivals", arrivals);
+    } else if (strncmp(line, "latest", 6) == 0) {
+        print_times("latest", latest);
     } else {
         (void)sscanf(line, "report %d", &set);
         report(&sets[set < 0 || set >= SETS ? 0 : set]);

@@ -33,7 +33,7 @@ static uint64_t work(struct pace *p, uint64_t each, bool live)
         pace_turn(p, now);
         for (; pace_may(p); turn += each)
             pace_spent(p, each);
-        assert_true(turn < PACE_TURN_US + each);
+        assert_true(turn < (live ? PACE_TURN_LIVE_US : PACE_TURN_US) + each);
         worked += turn;
         now += turn + 100;
     }
