@@ -121,6 +121,16 @@ struct map_node *map_find(const struct map *m, uint64_t hash)
     return m->slots ? map_scan(*slot_of(m, hash), hash) : NULL;
 }
 
+void map_fetch_slot(const struct map *m, uint64_t hash)
+{
+    if (m->slots) __builtin_prefetch(slot_of(m, hash));
+}
+
+void map_fetch_node(const struct map *m, uint64_t hash)
+{
+    if (m->slots) __builtin_prefetch(*slot_of(m, hash));
+}
+
 struct map_node *map_again(const struct map_node *n)
 {
     return map_scan(n->next, n->hash);

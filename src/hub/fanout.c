@@ -33,6 +33,8 @@ static struct fan_group *group_new(struct fanout *f, uint64_t channel)
     struct fan_group *g = mem_zero(sizeof *g);
 
     g->channel = channel;
+    g->list = &g->only;
+    g->size = 1;
     list_init(&g->waiting);
     list_init(&g->turn);
     map_insert(&f->groups, &g->node, hash_u64(channel));
@@ -41,7 +43,10 @@ static struct fan_group *group_new(struct fanout *f, uint64_t channel)
 
 static void group_resize(struct fan_group *g, uint32_t size)
 {
-    g->list = mem_grow(g->list, size * sizeof(struct fan_member *));
+    struct fan_member **own = g->list == &g->only ? NULL : g->list;
+
+    g->list = mem_grow(own, size * sizeof(struct fan_member *));
+    if (!own && g->count > 0) g->list[0] = g->only;
     g->size = size;
 }
 
@@ -49,7 +54,7 @@ static void enlist(struct fan_member *m)
 {
     struct fan_group *g = m->group;
 
-    if (g->count == g->size) group_resize(g, g->size ? g->size * 2 : GROUP_SMALLEST);
+    if (g->count == g->size) group_resize(g, g->size > 1 ? g->size * 2 : GROUP_SMALLEST);
     m->index = g->count;
     g->list[g->count++] = m;
 }
@@ -105,6 +110,6 @@ void fanout_release(struct fanout *f, struct fan_group *g)
 {
     if (g->count > 0 || g->aside > 0 || g->waiting_count > 0 || g->busy) return;
     map_remove(&f->groups, &g->node);
-    free(g->list);
+    if (g->list != &g->only) free(g->list);
     free(g);
 }

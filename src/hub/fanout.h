@@ -22,15 +22,16 @@ struct fan_group {
     struct map_node node;
     uint64_t channel;
     struct fan_member **list;
+    struct fan_member *only; /* the list, as long as it has never been longer */
     uint32_t count, size;
     uint32_t aside; /* members that are not on the list */
-    struct backlog
-        *backlog;        /* what has come since for those who stall (session/backlog.h), or NULL */
-    bool busy;           /* being walked: not freed now */
-    struct list waiting; /* sessions */
     uint32_t waiting_count;
-    struct list turn; /* on the list of groups with waiting sessions */
-    bool held;        /* they wait for more (session/flush.h) */
+    struct list waiting; /* sessions */
+    struct list turn;    /* on the list of groups with waiting sessions */
+    struct backlog
+        *backlog; /* what has come since for those who stall (session/backlog.h), or NULL */
+    bool busy;    /* being walked: not freed now */
+    bool held;    /* its sessions wait for more (session/flush.h) */
 };
 
 #define FAN_ASIDE UINT32_MAX

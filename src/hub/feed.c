@@ -42,7 +42,7 @@ static uint64_t topic_hash(struct span topic, unsigned caps)
 
 static struct feed *feed_new(struct hub_bus *b, const struct mail_ask *ask)
 {
-    struct feed *f = mem_zero(sizeof *f);
+    struct feed *f = mem_zero(sizeof *f + b->worker_count * sizeof f->workers[0]);
     const struct config *c = b->config;
 
     f->bus = b;
@@ -62,7 +62,6 @@ static struct feed *feed_new(struct hub_bus *b, const struct mail_ask *ask)
     map_init(&f->named);
     ring_init(&f->ring, (size_t)c->replay.ring_messages, (size_t)c->replay.ring_bytes,
               (size_t)c->replay.ring_keys);
-    f->workers = mem_zero(b->worker_count * sizeof *f->workers);
     timer_init(&f->linger, on_linger);
     timer_init(&f->tick, on_tick);
     timer_init(&f->retry, on_retry);
@@ -79,7 +78,6 @@ static void feed_free(struct feed *f)
     map_done(&f->keyed);
     map_done(&f->named);
     ring_done(&f->ring);
-    free(f->workers);
     free(f->topic);
     free(f);
 }

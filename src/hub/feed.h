@@ -92,47 +92,53 @@ struct feed_worker {
 };
 
 struct feed {
-    struct map_node by_topic, by_token;
-    struct hub_bus *bus;
-    enum feed_state state;
-    uint64_t token; /* of the upstream subscription */
+    struct map_node by_topic;
     char *topic;
     size_t topic_len;
     unsigned caps;
     const struct config_rule *rule;
     uint32_t users; /* followers in any state */
     struct list followers;
-    struct list waiting;           /* followers, while STARTING or STOPPING */
-    struct list late;              /* of the bus */
-    struct list parked;            /* replays that stand ahead of their front */
-    struct list reading, pieces;   /* struct piece: under way, and kept; oldest first */
-    uint32_t piece_count;          /* of those that are kept */
-    uint32_t replays;              /* followers that replay, or look for their place */
-    struct list whole;             /* channels without a key */
-    struct map keyed;              /* channels with a key, by key */
-    struct map named;              /* all channels, by name */
-    struct list order;             /* the same, longest ago first that it was looked whether a
+    struct list waiting;         /* followers, while STARTING or STOPPING */
+    struct list late;            /* of the bus */
+    struct list reading, pieces; /* struct piece: under way, and kept; oldest first */
+    uint32_t piece_count;        /* of those that are kept */
+    uint32_t replays;            /* followers that replay, or look for their place */
+    struct map named;            /* all channels, by name */
+    struct list order;           /* the same, longest ago first that it was looked whether a
                                       `position` is due */
-    uint32_t round;                /* that are still to be looked at in this round */
+    uint32_t round;              /* that are still to be looked at in this round */
+    struct timer linger, tick, retry;
+    /* Together, what each message looks at: of many thousand feeds hardly one is in the processor's
+     * cache. */
+    struct map keyed; /* channels with a key, by key */
+    struct ring ring;
+    struct map_node by_token;
+    uint64_t token; /* of the upstream subscription */
+    enum feed_state state;
+    struct hub_bus *bus;
+    struct list whole;             /* channels without a key */
+    struct list parked;            /* replays that stand ahead of their front */
     struct wsbus_cursor *position; /* the newest that was delivered; NULL without a log */
     uint64_t delivered;            /* messages and progress so far */
-    struct ring ring;
-    struct feed_worker *workers;
-    struct timer linger, tick, retry;
+    struct feed_worker workers[];
 };
 
 /* A channel that maps to this topic (all of it, or one key) and is followed. */
 struct feed_channel {
-    struct map_node by_name, by_key;
-    struct list whole, order;
+    struct map_node by_name;
+    struct list order;
     struct feed *feed;
+    uint32_t followers; /* in any state */
+    uint32_t replays;   /* followers that replay, or look for their place */
+    /* What each message looks at. */
+    struct map_node by_key;
+    struct list whole;
     uint64_t number;       /* what the workers know it by */
     struct span name, key; /* in the same allocation */
-    uint32_t followers;    /* in any state */
-    uint32_t members;      /* live, on all workers */
-    uint32_t replays;      /* followers that replay, or look for their place */
-    bool history;          /* false: the rule hides positions from clients */
     uint64_t told;         /* feed.delivered when its members last heard of a position */
+    uint32_t members;      /* live, on all workers */
+    bool history;          /* false: the rule hides positions from clients */
     uint32_t on_worker[];  /* members on each worker */
 };
 

@@ -10,6 +10,7 @@
  *   raw.c           sessions without an envelope (/raw)
  *   stall.c         subscriptions whose sockets take nothing
  *   laggards.c      who is how much behind
+ *   ahead.c         what the next messages will look at, into the processor's cache
  *   worker.c        what the sessions of one worker share, inbox, turn, drain */
 #ifndef SESSION_INSIDE_H
 #define SESSION_INSIDE_H
@@ -63,7 +64,8 @@ struct session_worker {
     struct map lanes;         /* by number */
     uint32_t last_lane;
 
-    struct inbox_item *mail; /* taken from the inbox, not dealt with yet */
+    struct inbox_item *mail; /* taken from the inbox, not dealt with yet; */
+    unsigned fetched;        /* of so many of it, what they need (ahead.c) */
     bool congested;          /* queues are full because they wait for their turn to be written:
                                   no mail is dealt with before they were. Its inbox fills, and the
                                   buses go on without this worker until it has drained */
@@ -105,19 +107,26 @@ enum session_state {
     SESSION_GONE,     /* freed when the turn ends */
 };
 
+/* First, together, what each message and each write looks at: of many thousand sessions hardly one is
+ * in the processor's cache. */
 struct session {
     struct session_worker *w;
     struct transport *t; /* NULL: gone */
     struct flush_node flush;
-    struct outq out;
     uint8_t state;      /* enum session_state */
     bool history_open;  /* a history request is at its bus */
     uint16_t code;      /* enum close_code, from CLOSING on */
     uint32_t choked_in; /* the worker's round in which it choked */
-    uint32_t below;     /* bytes that the transport had not sent when it choked */
-    uint64_t choked_at; /* ticks of the last write, if it is choked */
     uint64_t behind;    /* ticks of the first choke since the queue was empty; 0: none */
+    struct outq out;
+    uint64_t counted;      /* of `out`, in COUNTER_QUEUE_BYTES */
+    struct raw *raw;       /* NULL: one of /ws */
+    struct list hungry;    /* subscriptions that wait for room to pull */
+    struct list stalls;    /* those that are set aside (session/stall.h) */
+    struct list histories; /* errands that wait for their turn */
     struct laggard laggard;
+    uint32_t below;      /* bytes that the transport had not sent when it choked */
+    uint64_t choked_at;  /* ticks of the last write, if it is choked */
     uint32_t pulling;    /* chunks that were asked for */
     uint32_t subscribed; /* subscriptions, without those that are leaving */
     uint32_t leaving;
@@ -125,7 +134,6 @@ struct session {
     uint32_t histories_count;
     uint32_t errors; /* since errors_from */
     uint64_t errors_from;
-    uint64_t counted; /* of `out`, in COUNTER_QUEUE_BYTES */
     struct budget budget;
     const char *limit; /* what it is closed for with CLOSE_LIMIT, constant; or NULL */
     uint64_t alive;    /* ticks of the last sign of life */
@@ -133,11 +141,7 @@ struct session {
     struct timer timer; /* OPEN, DRAINING: ping, its deadline, leave; CLOSING: the end of it */
     struct list node, ending;
     struct list subscriptions;
-    struct list hungry;    /* subscriptions that wait for room to pull */
-    struct list stalls;    /* those that are set aside (session/stall.h) */
-    struct list errands;   /* at their bus */
-    struct list histories; /* errands that wait for their turn */
-    struct raw *raw;       /* NULL: one of /ws */
+    struct list errands; /* at their bus */
     char peer[];
 };
 
@@ -229,6 +233,12 @@ void raw_error(struct session *s, const struct reply_error *e);
 void raw_subscribed(struct session *s, enum recovered recovered, const char *reason);
 void raw_left(struct session *s, struct span reason);
 const char *raw_reason(const struct session *s); /* of the close; NULL: what is usual */
+
+/* ---- ahead.c ---------------------------------------------------------------------------------- */
+
+/* What the mail from `item` on will look at is asked of memory now, so that dealing with one does not
+ * wait for it, and then the next for its own. Of how many items. */
+unsigned ahead_fetch(struct session_worker *w, const struct inbox_item *item);
 
 /* ---- worker.c -------------------------------------------------------------------------------- */
 

@@ -29,8 +29,8 @@ struct laggards {
 };
 
 struct laggard {
-    struct list node;
     uint8_t weight; /* 1 + its list; 0: on none */
+    struct list node;
 };
 
 void laggards_init(struct laggards *l, unsigned worker);

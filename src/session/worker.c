@@ -206,6 +206,7 @@ static struct inbox_item *next_mail(struct session_worker *w, size_t *bytes)
     struct inbox_item *item = w->mail;
 
     w->mail = item->next;
+    if (w->fetched > 0) w->fetched--;
     *bytes += item->bytes;
     return item;
 }
@@ -243,6 +244,7 @@ static void deal(struct session_worker *w)
             w->congested = true;
             break;
         }
+        if (w->fetched == 0) w->fetched = ahead_fetch(w, w->mail);
         bytes += deal_next(w);
         if (bytes < SETTLE_BYTES) continue;
         settle(w, bytes);

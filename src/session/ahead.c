@@ -1,0 +1,51 @@
+/* Of many thousand channels, each with a subscriber, hardly one is in the processor's cache, and on the
+ * way from the channel's number to the socket each step is known only when the one before has come from
+ * memory. Taken for several messages at once, step by step, these waits are one. */
+#include "session/inside.h"
+#include "session/subscription.h"
+
+#define AHEAD 16u
+#define SESSION_OFTEN 256u /* bytes at its beginning */
+
+static void fetch(const void *p, size_t n)
+{
+    for (size_t at = 0; at < n; at += 64)
+        __builtin_prefetch((const char *)p + at);
+}
+
+/* Of those channels that have one member; the others fetch theirs as they go (answers.c). */
+static unsigned fetch_members(struct fanout *f, const uint64_t *channels, unsigned count,
+                              const struct subscription **ret)
+{
+    unsigned found = 0;
+
+    for (unsigned i = 0; i < count; i++)
+        map_fetch_slot(&f->groups, hash_u64(channels[i]));
+    for (unsigned i = 0; i < count; i++)
+        map_fetch_node(&f->groups, hash_u64(channels[i]));
+    for (unsigned i = 0; i < count; i++) {
+        const struct fan_group *g = fanout_group(f, channels[i]);
+        if (!g || g->count != 1) continue;
+        ret[found] = CONTAINER_OF(g->list[0], struct subscription, member);
+        fetch(ret[found++], sizeof(struct fan_member));
+    }
+    return found;
+}
+
+unsigned ahead_fetch(struct session_worker *w, const struct inbox_item *item)
+{
+    const struct subscription *subs[AHEAD];
+    uint64_t channels[AHEAD];
+    unsigned items = 0, count = 0;
+
+    if (!item->next) return 1;
+    for (; item && items < AHEAD; item = item->next, items++)
+        if (item->kind == MAIL_LIVE)
+            channels[count++] = CONTAINER_OF(item, struct mail_frame, item)->id;
+    count = fetch_members(&w->fanout, channels, count, subs);
+    for (unsigned i = 0; i < count; i++)
+        fetch(subs[i]->session, SESSION_OFTEN);
+    for (unsigned i = 0; i < count; i++)
+        fetch(subs[i]->session->t, sizeof(struct transport));
+    return items;
+}
