@@ -271,6 +271,8 @@ struct wsbus_host {
     /* One message of a confirmed feed, each exactly once and in the order of its partition. The
      * callee takes over one reference. */
     void (*message)(const struct wsbus_host *h, uint64_t feed, struct wsbus_message *m);
+    /* Messages of these feeds are about to be delivered: a hint, on which nothing depends. May be NULL. */
+    void (*expect)(const struct wsbus_host *h, const uint64_t *feeds, size_t count);
     /* The feed has moved on without a message (holes of compaction, control records). Also how a
      * partition that was added is made known, even while it is empty. */
     void (*progress)(const struct wsbus_host *h, uint64_t feed, const struct wsbus_pos *pos);

@@ -377,15 +377,14 @@ static void answer(struct redis_link *l, const struct redisReply *r)
 static bool take_replies(struct redis_link *l)
 {
     const struct redisReply *r = NULL;
-    int rc;
-    while ((rc = reply_reader_next(l->reader, &r)) > 0) {
+    int rc = 0;
+    while (open_state(l) && !l->doom[0] && (rc = reply_reader_next(l->reader, &r)) > 0)
         answer(l, r);
-        if (!open_state(l) || l->doom[0]) return false;
-    }
     if (rc < 0)
         doom(l, "%s does not speak the protocol of Redis: %s", where(l),
              reply_reader_words(l->reader));
-    return rc == 0;
+    if (l->spec.ops->pushed) l->spec.ops->pushed(l->spec.owner);
+    return open_state(l) && !l->doom[0];
 }
 
 static void receive(struct redis_link *l)
@@ -579,21 +578,4 @@ long long link_client_id(const struct redis_link *l)
 struct link_figures link_figures(const struct redis_link *l)
 {
     return l->figures;
-}
-
-enum wsbus_status link_error_status(const struct redisReply *r)
-{
-    static const struct {
-        const char *word;
-        enum wsbus_status status;
-    } words[] = {
-        {"LOADING ", WSBUS_UNAVAILABLE},
-        {"CLUSTERDOWN ", WSBUS_UNAVAILABLE},
-        {"MASTERDOWN ", WSBUS_UNAVAILABLE},
-        {"TRYAGAIN ", WSBUS_UNAVAILABLE},
-        {"BUSY ", WSBUS_BUSY},
-    };
-    for (size_t i = 0; i < sizeof(words) / sizeof(*words); i++)
-        if (strncmp(r->str, words[i].word, strlen(words[i].word)) == 0) return words[i].status;
-    return WSBUS_REFUSED;
 }

@@ -76,6 +76,8 @@ struct link_ops {
      * an event (message, and the like), false if it is one of the replies to a call. `done` comes
      * with the last of a call's replies, or with the error that stands for all of them. */
     bool (*push)(void *owner, const struct redisReply *r);
+    /* All that has come in one go was handed over. May be NULL. */
+    void (*pushed)(void *owner);
 };
 
 struct link_spec {
@@ -120,10 +122,5 @@ struct link_figures {
     uint64_t connections; /* that became ready */
 };
 struct link_figures link_figures(const struct redis_link *l);
-
-/* The status for a backend's answer that an error of the server stands for, by its first word:
- * LOADING, CLUSTERDOWN, MASTERDOWN, TRYAGAIN -> WSBUS_UNAVAILABLE; BUSY -> WSBUS_BUSY; all else
- * (NOPERM, NOAUTH, READONLY, OOM, WRONGTYPE, MOVED, ERR ...) -> WSBUS_REFUSED. */
-enum wsbus_status link_error_status(const struct redisReply *r);
 
 #endif

@@ -128,7 +128,7 @@ static void refuse_with_error(struct past_job *j, const struct redisReply *error
 {
     char words[REPLY_WORDS];
 
-    past_refuse(j, link_error_status(error), reply_words(error, words));
+    past_refuse(j, reply_status(error), reply_words(error, words));
 }
 
 static bool says_no_key(const struct redisReply *r)

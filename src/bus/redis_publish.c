@@ -61,7 +61,7 @@ static void finish_if_drained(struct redis_publish *all)
 static void refuse(struct redis_publish *all, uint64_t token, const struct redisReply *r)
 {
     char words[REPLY_WORDS];
-    say(all, token, link_error_status(r), reply_words(r, words));
+    say(all, token, reply_status(r), reply_words(r, words));
     if (strncmp(r->str, "READONLY ", 9) == 0) link_restart(all->link, r->str);
 }
 

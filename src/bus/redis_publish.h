@@ -6,7 +6,7 @@
  * comes later is dropped. A connection that is lost answers what was written on it with
  * WSBUS_OUTCOME_UNKNOWN at once, and what was not written waits for the next one. Beyond
  * queue_bytes: WSBUS_BUSY. An error of the server is WSBUS_REFUSED with its words, or what
- * link_error_status() says. READONLY also makes a new connection: the name may stand for another
+ * reply_status() says. READONLY also makes a new connection: the name may stand for another
  * server by now. Bus thread. */
 #ifndef BUS_REDIS_PUBLISH_H
 #define BUS_REDIS_PUBLISH_H

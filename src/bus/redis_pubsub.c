@@ -6,12 +6,15 @@
 
 #include <hiredis/hiredis.h>
 
+#include "base/buf.h"
 #include "base/list.h"
 #include "base/map.h"
 #include "base/mem.h"
+#include "bus/redis_reply.h"
 
 #define BATCH_CHANNELS 1000
 #define BATCH_BYTES 65536 /* of names */
+#define AHEAD 16
 
 enum channel_state { WANTED, ASKED, ON, PARTING, LEAVING };
 
@@ -45,6 +48,13 @@ struct batch {
     struct channel *channels[];
 };
 
+/* A message that has come and was not delivered yet. */
+struct arrival {
+    uint64_t hash;
+    size_t name_len; /* the name is in `names` */
+    struct wsbus_message *message;
+};
+
 struct redis_pubsub {
     const struct wsbus_host *host;
     struct redis_link *link;
@@ -53,6 +63,9 @@ struct redis_pubsub {
     struct list batches;                /* under way, in order */
     bool up;                            /* the connection is ready, as far as we were told */
     uint64_t messages;
+    struct arrival arrivals[AHEAD];
+    size_t arrived;
+    struct buf names; /* of their channels, one behind the other */
 };
 
 /* ---- channels and feeds ------------------------------------------------------------------- */
@@ -139,6 +152,7 @@ static void confirm_all(struct redis_pubsub *p, struct channel *c)
 
 static void on_batch_done(struct link_call *call, enum call_fate fate,
                           const struct redisReply *reply);
+static void deliver_arrivals(struct redis_pubsub *p);
 
 static void send_batch(struct redis_pubsub *p, struct batch *b)
 {
@@ -211,7 +225,7 @@ static void left(struct redis_pubsub *p, struct channel *c)
 /* The channel's feeds go with it, and with the server's words. */
 static void refused(struct redis_pubsub *p, struct channel *c, const struct redisReply *error)
 {
-    struct wsbus_answer a = {.status = link_error_status(error), .words = error->str};
+    struct wsbus_answer a = {.status = reply_status(error), .words = error->str};
     struct list turn;
     list_init(&turn);
     list_move(&turn, &c->feeds);
@@ -272,6 +286,7 @@ static void on_batch_done(struct link_call *call, enum call_fate fate,
 {
     struct batch *b = CONTAINER_OF(call, struct batch, call);
     struct redis_pubsub *p = b->pubsub;
+    deliver_arrivals(p);
     list_del(&b->node);
     if (fate == CALL_ANSWERED && reply->type == REDIS_REPLY_ERROR) batch_refused(p, b, reply);
     free(b);
@@ -293,22 +308,69 @@ static void deliver(struct redis_pubsub *p, struct channel *c, struct wsbus_mess
     }
 }
 
+/* The hub is told whose messages come. Of many thousand channels hardly one is in the processor's cache,
+ * so what is needed is asked of memory for all of them, step by step, before the first is delivered. */
+static void announce_arrivals(struct redis_pubsub *p)
+{
+    uint64_t feeds[AHEAD];
+    const struct list *first[AHEAD];
+    size_t count = 0, at = 0;
+    for (size_t i = 0; i < p->arrived; i++)
+        map_fetch_node(&p->channels, p->arrivals[i].hash);
+    for (size_t i = 0; i < p->arrived; i++) {
+        const struct arrival *a = &p->arrivals[i];
+        struct channel *c = find_channel(p, span_of(p->names.p + at, a->name_len), a->hash);
+        at += a->name_len;
+        if (!c || list_empty(&c->feeds)) continue;
+        first[count] = c->feeds.next;
+        __builtin_prefetch(LIST_ITEM(first[count++], struct feed, of_channel));
+    }
+    for (size_t i = 0; i < count; i++)
+        feeds[i] = LIST_ITEM(first[i], struct feed, of_channel)->token;
+    p->host->expect(p->host, feeds, count);
+}
+
+/* What came is delivered before anything else is done about what came behind it, and before the link
+ * has its turn again. */
+static void deliver_arrivals(struct redis_pubsub *p)
+{
+    size_t at = 0;
+    if (p->arrived > 1 && p->host->expect) announce_arrivals(p);
+    for (size_t i = 0; i < p->arrived; i++) {
+        struct arrival *a = &p->arrivals[i];
+        struct channel *c = find_channel(p, span_of(p->names.p + at, a->name_len), a->hash);
+        at += a->name_len;
+        if (c && c->state == ON) { /* otherwise it is being left */
+            p->messages++;
+            deliver(p, c, a->message);
+        }
+        wsbus_message_unref(a->message);
+    }
+    p->arrived = 0;
+    buf_clear(&p->names);
+}
+
+static void on_pushed(void *owner)
+{
+    deliver_arrivals(owner);
+}
+
 static void take_message(struct redis_pubsub *p, const struct redisReply *r)
 {
     const struct redisReply *name = r->element[1], *payload = r->element[2];
     if (name->type != REDIS_REPLY_STRING || payload->type != REDIS_REPLY_STRING) return;
-    struct span text = span_of(name->str, name->len);
-    struct channel *c = find_channel(p, text, hash_span(text));
-    if (!c || c->state != ON) return; /* it is being left */
-    p->messages++;
+    if (p->arrived == AHEAD) deliver_arrivals(p);
+    struct arrival *a = &p->arrivals[p->arrived++];
+    a->hash = hash_span(span_of(name->str, name->len));
+    a->name_len = name->len;
+    map_fetch_slot(&p->channels, a->hash);
+    buf_append(&p->names, name->str, name->len);
     struct wsbus_message from = {
         .ts = p->host->now(p->host),
         .payload = payload->str,
         .payload_len = (uint32_t)payload->len,
     };
-    struct wsbus_message *m = wsbus_message_new(&from);
-    deliver(p, c, m);
-    wsbus_message_unref(m);
+    a->message = wsbus_message_new(&from);
 }
 
 static bool on_push(void *owner, const struct redisReply *r)
@@ -321,6 +383,7 @@ static bool on_push(void *owner, const struct redisReply *r)
         take_message(p, r);
         return true;
     }
+    deliver_arrivals(p);
     if (r->elements == 3) take_reply(p, r);
     return false;
 }
@@ -358,7 +421,8 @@ static void on_down(void *owner, const char *words)
     }
 }
 
-static const struct link_ops link_ops = {.up = on_up, .down = on_down, .push = on_push};
+static const struct link_ops link_ops = {
+    .up = on_up, .down = on_down, .push = on_push, .pushed = on_pushed};
 
 /* ---- operations --------------------------------------------------------------------------- */
 
@@ -422,6 +486,7 @@ struct redis_pubsub *pubsub_new(const struct wsbus_host *host, const struct redi
     list_init(&p->alone);
     list_init(&p->parting);
     list_init(&p->batches);
+    buf_init(&p->names, BUF_UNLIMITED); /* by the number of arrivals */
     struct link_spec spec = {
         .host = host,
         .config = config,
@@ -469,6 +534,7 @@ void pubsub_free(struct redis_pubsub *p)
         drop_channel(p, CONTAINER_OF(n, struct channel, node));
     map_done(&p->feeds);
     map_done(&p->channels);
+    buf_free(&p->names);
     link_free(p->link);
     free(p);
 }

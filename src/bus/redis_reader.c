@@ -214,8 +214,7 @@ static void on_check(struct stream_call *c, const struct redisReply *reply)
     if (s->state == STREAM_ON && s->reader == c->reader) {
         if (reply && info_parse(reply, &info) == 0)
             judge(s, &info);
-        else if (reply && reply->type == REDIS_REPLY_ERROR &&
-                 link_error_status(reply) == WSBUS_REFUSED)
+        else if (reply && reply->type == REDIS_REPLY_ERROR && reply_status(reply) == WSBUS_REFUSED)
             end_with_words(s, reply);
         else
             drop_held(s); /* it will be read again */
@@ -299,7 +298,7 @@ static void on_probe(struct stream_call *c, const struct redisReply *reply)
     struct tail_stream *s = c->stream;
 
     if (s->state == STREAM_ON && s->reader == c->reader && reply &&
-        reply->type == REDIS_REPLY_ERROR && link_error_status(reply) == WSBUS_REFUSED) {
+        reply->type == REDIS_REPLY_ERROR && reply_status(reply) == WSBUS_REFUSED) {
         c->reader->culprit = true;
         end_with_words(s, reply);
     }
@@ -333,7 +332,7 @@ static void reader_refused(struct reader *r, const struct redisReply *error)
     const struct wsbus_host *host = r->tail->host;
 
     drop_all_held(r);
-    if (link_error_status(error) == WSBUS_REFUSED) {
+    if (reply_status(error) == WSBUS_REFUSED) {
         probe_all(r);
         return;
     }

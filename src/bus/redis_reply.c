@@ -212,3 +212,20 @@ const char *reply_words(const struct redisReply *error, char words[REPLY_WORDS])
              moved ? " (Redis Cluster is not supported yet)" : "");
     return words;
 }
+
+enum wsbus_status reply_status(const struct redisReply *r)
+{
+    static const struct {
+        const char *word;
+        enum wsbus_status status;
+    } words[] = {
+        {"LOADING ", WSBUS_UNAVAILABLE},
+        {"CLUSTERDOWN ", WSBUS_UNAVAILABLE},
+        {"MASTERDOWN ", WSBUS_UNAVAILABLE},
+        {"TRYAGAIN ", WSBUS_UNAVAILABLE},
+        {"BUSY ", WSBUS_BUSY},
+    };
+    for (size_t i = 0; i < sizeof(words) / sizeof(*words); i++)
+        if (strncmp(r->str, words[i].word, strlen(words[i].word)) == 0) return words[i].status;
+    return WSBUS_REFUSED;
+}

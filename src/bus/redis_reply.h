@@ -12,6 +12,8 @@
 
 #include <hiredis/hiredis.h>
 
+#include <wsbus/backend.h>
+
 struct reply_reader;
 
 /* A reply has at most `max` bytes. */
@@ -27,5 +29,9 @@ const char *reply_reader_words(const struct reply_reader *r); /* after -1 */
 const char *reply_words(const struct redisReply *error, char words[REPLY_WORDS]);
 /* Does this error say that the server will serve nobody, or not us? */
 bool reply_is_hopeless(const struct redisReply *error);
+/* The status for a backend's answer that an error of the server stands for, by its first word:
+ * LOADING, CLUSTERDOWN, MASTERDOWN, TRYAGAIN -> WSBUS_UNAVAILABLE; BUSY -> WSBUS_BUSY; all else
+ * (NOPERM, NOAUTH, READONLY, OOM, WRONGTYPE, MOVED, ERR ...) -> WSBUS_REFUSED. */
+enum wsbus_status reply_status(const struct redisReply *r);
 
 #endif

@@ -315,8 +315,7 @@ static void on_end_known(struct stream_call *c, const struct redisReply *reply)
             stream_begin(s, &info, r);
         else
             refuse_for_room(s);
-    } else if (reply && reply->type == REDIS_REPLY_ERROR &&
-               link_error_status(reply) == WSBUS_REFUSED) {
+    } else if (reply && reply->type == REDIS_REPLY_ERROR && reply_status(reply) == WSBUS_REFUSED) {
         char words[REPLY_WORDS];
         stream_end(s, WSBUS_REFUSED, reply_words(reply, words));
     } else if (reply && reply->type != REDIS_REPLY_ERROR) {

@@ -200,6 +200,11 @@ static void on_message(const struct wsbus_host *h, uint64_t feed, struct wsbus_m
     wsbus_message_unref(m);
 }
 
+static void on_expect(const struct wsbus_host *h, const uint64_t *feeds, size_t count)
+{
+    feeds_fetch(of_host(h), feeds, count);
+}
+
 static void on_progress(const struct wsbus_host *h, uint64_t feed, const struct wsbus_pos *pos)
 {
     struct feed *f = feed_by_token(of_host(h), feed);
@@ -495,6 +500,7 @@ static void on_pause(struct timer *t)
 static const struct wsbus_host bus_sink = {
     .subscribed = on_subscribed,
     .message = on_message,
+    .expect = on_expect,
     .progress = on_progress,
     .gap = on_gap,
     .ended = on_ended,

@@ -222,6 +222,9 @@ void bus_count_gaps(struct hub_bus *b, const char *reason, uint64_t n);
 /* feed.c: states */
 struct feed *feed_get(struct hub_bus *b, const struct mail_ask *ask); /* finds or makes */
 struct feed *feed_by_token(struct hub_bus *b, uint64_t token);
+/* What messages of these feeds will look at is asked of memory now, for all of them at once: each step
+ * on the way there is known only when the one before has come. */
+void feeds_fetch(struct hub_bus *b, const uint64_t *tokens, size_t count);
 void feed_wake(struct feed *f);    /* somebody waits: start it if it does not run */
 void feed_release(struct feed *f); /* a follower less: linger, or free it */
 void feed_on_subscribed(struct feed *f, const struct wsbus_answer *a,

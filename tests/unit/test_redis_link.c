@@ -10,6 +10,7 @@
 
 #include "base/mem.h"
 #include "bus/redis_link.h"
+#include "bus/redis_reply.h"
 #include "redis_stage.h"
 
 struct bench {
@@ -532,7 +533,7 @@ static void tells_errors_apart(void **state)
         char text[64];
         snprintf(text, sizeof(text), "%s", errors[i].text);
         struct redisReply r = {.type = REDIS_REPLY_ERROR, .str = text, .len = strlen(text)};
-        assert_int_equal(link_error_status(&r), errors[i].status);
+        assert_int_equal(reply_status(&r), errors[i].status);
     }
 }
 
