@@ -136,7 +136,7 @@ static void test_replays_wait_beside_live(void **state)
     expect_next(f, 1);
     clock_advance(1);
     flush_done_with(&f->flush); /* what it took is on the clock */
-    assert_int_equal(f->flush.pace.left, (int64_t)PACE_TURN_US - 1000);
+    assert_int_equal(f->flush.pace.left, (int64_t)PACE_TURN_LIVE_US - 1000);
     expect_next(f, -1);
     clock_advance(20); /* nothing live for a while */
     flush_begin(&f->flush, false);
