@@ -17,12 +17,15 @@ static void fetch(const void *p, size_t n)
 static unsigned fetch_members(struct fanout *f, const uint64_t *channels, unsigned count,
                               const struct subscription **ret)
 {
+    uint64_t hashes[AHEAD];
     unsigned found = 0;
 
+    for (unsigned i = 0; i < count; i++) {
+        hashes[i] = hash_u64(channels[i]);
+        map_fetch_slot(&f->groups, hashes[i]);
+    }
     for (unsigned i = 0; i < count; i++)
-        map_fetch_slot(&f->groups, hash_u64(channels[i]));
-    for (unsigned i = 0; i < count; i++)
-        map_fetch_node(&f->groups, hash_u64(channels[i]));
+        map_fetch_node(&f->groups, hashes[i]);
     for (unsigned i = 0; i < count; i++) {
         const struct fan_group *g = fanout_group(f, channels[i]);
         if (!g || g->count != 1) continue;
@@ -42,6 +45,7 @@ unsigned ahead_fetch(struct session_worker *w, const struct inbox_item *item)
     for (; item && items < AHEAD; item = item->next, items++)
         if (item->kind == MAIL_LIVE)
             channels[count++] = CONTAINER_OF(item, struct mail_frame, item)->id;
+    if (count < 2) return items;
     count = fetch_members(&w->fanout, channels, count, subs);
     for (unsigned i = 0; i < count; i++)
         fetch(subs[i]->session, SESSION_OFTEN);
