@@ -123,12 +123,16 @@ def masked(text: bytes) -> bytes:
     return bytes([0x81, 0x80 | len(text)]) + b"\0\0\0\0" + text if len(text) < 126 else b""
 
 
-def request(port: int, channel: int) -> bytes:
-    head = (
+def head(port: int) -> bytes:
+    text = (
         f"GET /ws HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         "Sec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: wsbus.v1\r\n\r\n"
     )
-    return head.encode() + masked(b'{"type":"subscribe","id":1,"channel":"idle.%d"}' % channel)
+    return text.encode()
+
+
+def subscribe(channel: int) -> bytes:
+    return masked(b'{"type":"subscribe","id":1,"channel":"idle.%d"}' % channel)
 
 
 class Crowd:
@@ -150,10 +154,14 @@ class Crowd:
             sock = socket.create_connection(("127.0.0.1", self.port), timeout=20)
             if self.tls:
                 sock = self.tls.wrap_socket(sock)
-            sock.sendall(request(self.port, len(self.sockets) % 100))
+            sock.sendall(head(self.port))
+            answer = b""
+            while b"\r\n\r\n" not in answer and (piece := sock.recv(4096)):
+                answer += piece
+            sock.sendall(subscribe(len(self.sockets) % 100))
             sock.setblocking(False)
             self.selector.register(sock, selectors.EVENT_READ)
-            self.waiting[sock.fileno()] = b""
+            self.waiting[sock.fileno()] = answer
             self.sockets.append(sock)
 
     def settle(self, timeout: float) -> None:
