@@ -313,7 +313,7 @@ static void deliver(struct redis_pubsub *p, struct channel *c, struct wsbus_mess
 static void announce_arrivals(struct redis_pubsub *p)
 {
     uint64_t feeds[AHEAD];
-    const struct list *first[AHEAD];
+    const struct list *first[AHEAD] = {NULL};
     size_t count = 0, at = 0;
     for (size_t i = 0; i < p->arrived; i++)
         map_fetch_node(&p->channels, p->arrivals[i].hash);

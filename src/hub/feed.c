@@ -115,7 +115,7 @@ static void fetch(const void *from, const void *to)
 
 void feeds_fetch(struct hub_bus *b, const uint64_t *tokens, size_t count)
 {
-    struct feed *feeds[FETCH_MOST];
+    struct feed *feeds[FETCH_MOST] = {NULL};
     size_t found = 0;
 
     if (count > FETCH_MOST) count = FETCH_MOST;
