@@ -20,7 +20,7 @@
 #define PACE_SHARE_BUS \
     8u /* of a bus thread: where few share what is read, that is most of the work */
 #define PACE_SHARE_WORKER \
-    32u                   /* of a worker: it writes some gigabytes in a second, which others have to
+    48u                   /* of a worker: it writes some gigabytes in a second, which others have to
                                   read, on the same machine in the worst case */
 #define PACE_TURN_US 250u /* of replays in one turn of the thread's loop */
 #define PACE_TURN_LIVE_US 100u /* the same beside live messages */

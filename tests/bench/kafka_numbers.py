@@ -26,7 +26,6 @@ it needs. The machine should be idle: the load average before each part is print
 from __future__ import annotations
 
 import argparse
-import bisect
 import json
 import os
 import resource
@@ -44,7 +43,7 @@ from typing import Any, NamedTuple
 from confluent_kafka import Producer
 
 from rig import (
-    ROOT, WIDE, Round, Sink, be_prompt, load, one_crowd, say, stamped, stolen, tool,
+    ROOT, WIDE, Round, Sink, Steal, be_prompt, load, one_crowd, say, share, stamped, tool,
 )  # fmt: skip
 
 sys.path.insert(0, str(ROOT / "tests" / "e2e"))
@@ -131,10 +130,6 @@ def threads(server: Server) -> dict[str, int]:
 
 def spent(before: dict[str, int], after: dict[str, int]) -> dict[str, int]:
     return {name: after[name] - before.get(name, 0) for name in after}
-
-
-def share(values: list[float], part: float) -> float:
-    return sorted(values)[min(len(values) - 1, int(len(values) * part))]
 
 
 # ---- quiet
@@ -386,32 +381,6 @@ def cluster() -> None:
 # ---- resume
 
 
-class Steal:
-    """A thread that looks every tenth of a second whether the host took processor time."""
-
-    STEP = 100_000_000
-
-    def __init__(self) -> None:
-        self.rows: list[tuple[int, int]] = []  # when, and what was taken so far
-        self.enough = threading.Event()
-        self.thread = threading.Thread(target=self._run, daemon=True)
-        self.thread.start()
-
-    def _run(self) -> None:
-        while not self.enough.wait(self.STEP / 1e9):
-            self.rows.append((time.monotonic_ns(), stolen()[0]))
-
-    def stop(self) -> None:
-        self.enough.set()
-        self.thread.join()
-
-    def taken(self, begin: int, end: int) -> bool:
-        """About this time, or it is not known."""
-        first = bisect.bisect_left(self.rows, (begin - self.STEP,)) - 1
-        last = bisect.bisect_left(self.rows, (end + self.STEP,))
-        return first < 0 or last >= len(self.rows) or self.rows[first][1] != self.rows[last][1]
-
-
 class Trip(NamedTuple):
     """Of one live message, in ms: to the acknowledgement, from there to the last socket, and both."""
 
@@ -473,16 +442,7 @@ def resume() -> None:
 
 def tell_resume(rounds: list[Round], found: list[tuple[int, int, Trip]], steal: Steal) -> None:
     took = sorted(r.took for r in rounds)
-    calm: list[Trip] = []
-    busy: list[Trip] = []
-    left_out = 0
-    for began, end, trip in found:
-        for r in rounds:
-            if r.times[0] <= began < r.times[2]:
-                if steal.taken(began, end):
-                    left_out += 1
-                else:
-                    (calm if began < r.times[1] else busy).append(trip)
+    calm, busy, left_out = steal.sides(rounds, found)
     say(f"  took {took[0]:.1f} to {took[-1]:.1f} s, median {statistics.median(took):.1f}; live messages: {len(calm)} in between, {len(busy)} "
         f"meanwhile, {left_out} left out, as the host took processor time within a tenth of a second")  # fmt: skip
     if not calm or not busy:

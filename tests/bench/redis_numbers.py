@@ -8,7 +8,9 @@ latency   20 000 messages a second on 1 000 channels to 1 000 sockets, one worke
           beside the age at a plain Redis subscriber
 cost      processor time of the bus thread for each message, beside a plain hiredis subscriber
 resume    1 000 clients resume 1 000 entries of a stream each while another stream is live: the ages of
-          the live messages meanwhile and in between, in some rounds
+          the live messages, from the XADD to the last socket, meanwhile and in between, over some rounds.
+          What was under way within a tenth of a second of a time in which the host of a virtual machine
+          took processor time is left out
 
 Needs redis-server, a C compiler, libhiredis-dev and the `redis` package (build/venv has it). Loopback only, ends by itself,
 starts and stops all it needs. Ages are taken at the client by the monotonic clock, in milliseconds.
@@ -22,13 +24,17 @@ import json
 import resource
 import select
 import socket
+import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-from rig import ROOT, WIDE, Sink, be_prompt, crowds, load, read_line, say, stamped, tool
+from rig import (
+    ROOT, WIDE, Round, Sink, Steal, be_prompt, load, one_crowd, read_line, say, share, stamped, tool,
+)  # fmt: skip
 
 sys.path.insert(0, str(ROOT / "tests" / "e2e"))
 
@@ -219,7 +225,7 @@ def cost() -> None:
 
 
 def resume() -> None:
-    clients, entries, listeners, rate, rounds = 1000, 1000, 100, 500, 8
+    clients, entries, listeners, rate, seconds = 1000, 1000, 100, 500, 140
     before = load()
     server = Redis()
     pipe = server.client().pipeline(transaction=False)
@@ -229,29 +235,63 @@ def resume() -> None:
     settings = bridge_config(server.url, workers=1, **{**WIDE, "replay": {"ring_messages": 100}})
     bridge = Server("bench-resume", settings)
     live = Sink(bridge, listeners, 1, {"type": "subscribe", "id": 1, "channel": "st.live"}, prompt=True)
-    pumped = subprocess.Popen([sys.executable, __file__, "--pump", str(server.port), str(rate), "300"])
     past = {"type": "subscribe", "id": 1, "channel": "st.past", "from": {"after": ["0/1-0"]}}
+    rounds: list[Round] = []
     if FIRST:
         assert server.process
         be_prompt(bridge.pid, server.process.pid, rank=1)
-    try:
+    with tempfile.NamedTemporaryFile("r") as times:
         live.wait("subscribed", listeners)
-        found = crowds(bridge, live, past, (clients, entries, rounds))
-        say(f"resume: {found}; a live stream of {rate} a second to {listeners} sockets; one worker; {before}")
-    finally:
-        pumped.kill()
-        pumped.wait()
-        live.close()
-        bridge.stop()
-        server.close()
+        argv = [sys.executable, __file__, "--pump", str(server.port), str(rate), times.name]
+        pumped = subprocess.Popen(argv)
+        steal = Steal()
+        try:
+            live.wait("message", rate * listeners)
+            end = time.monotonic() + seconds
+            while time.monotonic() < end:
+                rounds.append(one_crowd(bridge, live, past, (clients, entries)))
+            time.sleep(1)
+            came = live.ask("latest")["latest"]
+            sent = [tuple(map(int, line.split())) for line in times if line.endswith("\n")]
+        finally:
+            steal.stop()
+            pumped.kill()
+            pumped.wait()
+            live.close()
+            bridge.stop()
+            server.close()
+    say(f"resume: {clients} clients resume {entries} messages each in {len(rounds)} rounds; a live stream of {rate} a second "
+        f"to {listeners} sockets; one worker; {before}")  # fmt: skip
+    found = [(then, came[n], (came[n] - then) / 1e6) for n, then in sent if n < len(came) and came[n]]
+    tell_resume(rounds, *steal.sides(rounds, found))
 
 
-def pump_entries(port: int, rate: float, seconds: float) -> None:
-    """In a process of its own: dated entries for the stream st.live."""
+def tell_resume(rounds: list[Round], calm: list[float], busy: list[float], left_out: int) -> None:
+    took = sorted(r.took for r in rounds)
+    say(f"  took {took[0]:.1f} to {took[-1]:.1f} s, median {statistics.median(took):.1f}; live messages: {len(calm)} in between, "
+        f"{len(busy)} meanwhile, {left_out} left out, as the host took processor time within a tenth of a second")  # fmt: skip
+    if not calm or not busy:
+        return
+    p50, p99 = ([share(side, part) for side in (calm, busy)] for part in (0.5, 0.99))
+    say(f"  from the XADD to the last socket: p50 {p50[0]:.2f} ms in between, {p50[1]:.2f} ms meanwhile; "
+        f"p99 {p99[0]:.2f} and {p99[1]:.2f} ms, ratio {p99[1] / p99[0]:.2f}")  # fmt: skip
+
+
+def pump_entries(port: int, rate: float, file: str) -> None:
+    """In a process of its own, until it is ended: numbered entries for the stream st.live, and a line of
+    the file for each, with its number and when it was made."""
     be_prompt()
     target = Redis(start=False)
     target.port = port
-    pump(target, rate, seconds, lambda i: command("XADD", "st.live", "*", "data", stamped()))
+    with open(file, "w", encoding="ascii") as lines:
+
+        def make(number: int) -> bytes:
+            lines.write(f"{number} {time.monotonic_ns()}\n")
+            if number % 250 == 0:
+                lines.flush()
+            return command("XADD", "st.live", "*", "data", stamped(number=number))
+
+        pump(target, rate, 3600, make)
 
 
 PARTS = {"channels": channels, "latency": latency, "cost": cost, "resume": resume}
@@ -261,12 +301,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
     parser.add_argument("part", nargs="*", help=", ".join(PARTS))
     parser.add_argument("--first", action="store_true", help="the bridge and Redis run before all else (resume)")  # fmt: skip
-    parser.add_argument("--pump", nargs=3, type=float, help=argparse.SUPPRESS)
+    parser.add_argument("--pump", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
     globals()["FIRST"] = options.first
     if options.pump:
-        port, rate, seconds = options.pump
-        return pump_entries(int(port), rate, seconds)
+        port, rate, file = options.pump
+        return pump_entries(int(port), float(rate), file)
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     for name in options.part or PARTS:
         PARTS[name]()

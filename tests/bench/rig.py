@@ -9,15 +9,19 @@ run before them as well.
 
 from __future__ import annotations
 
+import bisect
 import contextlib
 import json
 import os
 import select
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, Any, NamedTuple, TypeVar
+
+T = TypeVar("T")
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "e2e"))
@@ -180,24 +184,46 @@ def one_crowd(server: Server, live: Sink, past: dict[str, Any], size: tuple[int,
         crowd.close()
 
 
-def crowds(server: Server, live: Sink, past: dict[str, Any], size: tuple[int, int, int]) -> str:
-    """So many clients resume so many messages each, at once, in so many rounds, while a live channel goes
-    on to other sockets: how long they take, and the ages of the live messages meanwhile and in between."""
-    clients, messages, rounds = size
-    took: list[float] = []
-    tries = 0
-    live.ask("into -1")
-    live.ask("clear")  # what came while everything was starting
-    while len(took) < rounds and tries < 2 * rounds:
-        tries += 1
-        seconds, counts, _ = one_crowd(server, live, past, (clients, messages))
-        live.ask("keep" if counts else "drop")
-        took += [seconds] * counts
-    calm, busy = live.report(0), live.report(1)
-    times = ", ".join(f"{seconds:.2f}" for seconds in sorted(took))
-    return (
-        f"{clients} clients resume {messages} messages each in {times} s; live p50 {calm['p50']:.2f} ms, "
-        f"p99 {calm['p99']:.2f} ms in between ({calm['dated']} messages), p50 {busy['p50']:.2f} ms, "
-        f"p99 {busy['p99']:.2f} ms meanwhile ({busy['dated']}); ratio of p99 {busy['p99'] / max(0.01, calm['p99']):.2f}; "
-        f"{tries - len(took)} of {tries} rounds left out, as the host took processor time"
-    )
+class Steal:
+    """A thread that looks every tenth of a second whether the host took processor time."""
+
+    STEP = 100_000_000
+
+    def __init__(self) -> None:
+        self.rows: list[tuple[int, int]] = []  # when, and what was taken so far
+        self.enough = threading.Event()
+        self.thread = threading.Thread(target=self._run, daemon=True)
+        self.thread.start()
+
+    def _run(self) -> None:
+        while not self.enough.wait(self.STEP / 1e9):
+            self.rows.append((time.monotonic_ns(), stolen()[0]))
+
+    def stop(self) -> None:
+        self.enough.set()
+        self.thread.join()
+
+    def taken(self, begin: int, end: int) -> bool:
+        """About this time, or it is not known."""
+        first = bisect.bisect_left(self.rows, (begin - self.STEP,)) - 1
+        last = bisect.bisect_left(self.rows, (end + self.STEP,))
+        return first < 0 or last >= len(self.rows) or self.rows[first][1] != self.rows[last][1]
+
+    def sides(self, rounds: list[Round], found: list[tuple[int, int, T]]) -> tuple[list[T], list[T], int]:
+        """What began in between crowds, what did while one resumed, and how many are left out because
+        the host took processor time about then. Of each: when it began, when it ended, and what it is."""
+        calm: list[T] = []
+        busy: list[T] = []
+        left_out = 0
+        for began, end, what in found:
+            for r in rounds:
+                if r.times[0] <= began < r.times[2]:
+                    if self.taken(began, end):
+                        left_out += 1
+                    else:
+                        (calm if began < r.times[1] else busy).append(what)
+        return calm, busy, left_out
+
+
+def share(values: list[float], part: float) -> float:
+    return sorted(values)[min(len(values) - 1, int(len(values) * part))]
