@@ -1,5 +1,5 @@
-/* locate(): most places are known with the ends of the partitions; the newest n are looked for by
- * reading back from the end. */
+/* locate(): most places are known with the ends of the partitions; the newest n, and those of a time of
+ * which the brokers know none, are looked for by reading back from the end. */
 #include <stdlib.h>
 
 #include "base/mem.h"
@@ -7,7 +7,10 @@
 #include "bus/kafka_message.h"
 #include "bus/kafka_newest.h"
 #include "bus/kafka_pos.h"
+#include "bus/kafka_since.h"
 #include "protocol/cursor.h"
+
+#define SINCE_MAX 1000000 /* offsets to look at for a time, where the hub sets no limit */
 
 struct finder {
     struct kafka_job job;
@@ -16,6 +19,8 @@ struct finder {
     uint64_t count, max_messages;
     enum wsbus_lost lost;
     struct kafka_newest *newest;
+    struct kafka_since *since;
+    struct kafka_range *whole; /* with `since`: of all partitions, from the place to the end */
     int32_t partitions;
 };
 
@@ -172,12 +177,56 @@ static bool limit(const struct finder *f, struct kafka_range *range)
     return true;
 }
 
+static void answer_from(struct finder *f, struct kafka_range *range, bool more)
+{
+    bool limited = limit(f, range);
+
+    answer(f, kafka_range_cursor(range), limited || more);
+}
+
+static void find_since(struct finder *f)
+{
+    struct kafka_range *range = kafka_since_next(f->since);
+
+    if (range) {
+        kafka_job_set_range(&f->job, range);
+        kafka_job_read(&f->job);
+        return;
+    }
+    for (int32_t i = 0; i < f->partitions; i++) {
+        struct kafka_part *p = &f->whole->part[i];
+        if (p->at == p->end) p->at = kafka_since_at(f->since, i);
+    }
+    answer_from(f, f->whole, kafka_since_more(f->since));
+}
+
+/* Partitions that have messages, and none of that time, are looked at: see kafka_since.h. */
+static struct kafka_range *doubtful(const struct finder *f, const struct kafka_topic *topic)
+{
+    struct kafka_range *range = kafka_range_new(topic->count);
+
+    for (int32_t i = 0; i < topic->count; i++) {
+        const struct kafka_extent *x = &topic->extent[i];
+        bool none = f->place == WSBUS_AT_TIME && x->at == x->end;
+        kafka_range_set(range, i, none ? x->first : x->end, x->end);
+    }
+    return range;
+}
+
+static void finder_forget(struct finder *f)
+{
+    kafka_since_free(f->since);
+    free(f->whole);
+    f->since = NULL;
+    f->whole = NULL;
+}
+
 static void finder_extent(struct kafka_job *j, const struct kafka_topic *topic)
 {
     struct finder *f = finder_of(j);
-    struct kafka_range *range;
-    bool limited;
+    struct kafka_range *range, *doubt;
 
+    finder_forget(f);
     f->partitions = topic->count;
     if (f->place == WSBUS_LAST) {
         find_last(f, topic);
@@ -188,9 +237,17 @@ static void finder_extent(struct kafka_job *j, const struct kafka_topic *topic)
         kafka_range_set(range, i, place_in(f, i, &topic->extent[i]), topic->extent[i].end);
     if (f->place == WSBUS_AFTER && names_others(f->cursor, topic->count))
         f->lost = WSBUS_LOST_EPOCH;
-    limited = limit(f, range);
-    answer(f, kafka_range_cursor(range), limited);
-    free(range);
+    doubt = doubtful(f, topic);
+    if (doubt->open > 0) {
+        f->whole = range;
+        f->since =
+            kafka_since_new(doubt, f->job.time, f->max_messages ? f->max_messages : SINCE_MAX);
+        find_since(f);
+    } else {
+        answer_from(f, range, false);
+        free(range);
+    }
+    free(doubt);
 }
 
 /* ---- the request ------------------------------------------------------------------------------------- */
@@ -201,14 +258,22 @@ static bool finder_look(struct kafka_job *j, const rd_kafka_message_t *m)
     rd_kafka_timestamp_type_t type;
     int64_t ts = rd_kafka_message_timestamp(m, &type);
 
-    kafka_newest_look(f->newest, m->partition, m->offset, ts,
-                      kafka_message_matches(m, j->key, j->key_len));
+    if (f->since)
+        kafka_since_look(f->since, m->partition, m->offset, ts);
+    else
+        kafka_newest_look(f->newest, m->partition, m->offset, ts,
+                          kafka_message_matches(m, j->key, j->key_len));
     return true;
 }
 
 static void finder_over(struct kafka_job *j)
 {
-    look_on(finder_of(j));
+    struct finder *f = finder_of(j);
+
+    if (f->since)
+        find_since(f);
+    else
+        look_on(f);
 }
 
 static bool finder_partial(const struct kafka_job *j)
@@ -227,6 +292,7 @@ static void finder_free(struct kafka_job *j)
     struct finder *f = finder_of(j);
 
     kafka_newest_free(f->newest);
+    finder_forget(f);
     cursor_free(f->cursor);
     cursor_free(f->until);
     free(f);

@@ -307,6 +307,29 @@ def test_a_compacted_topic(page: Client, kafka: KafkaServer, topic: str) -> None
     page.next("live", topic)
 
 
+def test_a_time_that_kafka_does_not_find(page: Client, kafka: KafkaServer, topic: str) -> None:
+    """Of a batch that compaction has emptied Kafka still takes the time for that of a message."""
+    compact(kafka, topic)
+    writer = Producer({**kafka.base, "enable.idempotence": True})  # its last batch stays, if empty
+
+    def write(key: str, age: int, producer: Producer = kafka.producer) -> None:
+        producer.produce(topic, str(age), key, timestamp=LONG_AGO - age)
+        assert producer.flush(ANSWER) == 0
+
+    write("k", 4000, writer)
+    write("k", 8000)
+    write("z", 1000)  # so much later that it begins another segment, which is not compacted
+    deadline = time.monotonic() + 60 * PATIENCE
+    while numbers(page.history(topic, "earliest")["messages"]) != [8000, 1000]:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    for age, found in ((9000, [8000, 1000]), (6000, [1000]), (2000, [1000])):
+        assert numbers(page.history(topic, {"time": LONG_AGO - age})["messages"]) == found
+    assert page.history(topic, {"time": LONG_AGO})["messages"] == []
+    page.subscribe(topic, {"time": LONG_AGO - 6000})
+    assert page.next("message")["data"] == 1000
+
+
 @pytest.fixture
 def transactions(kafka: KafkaServer, topic: str) -> Iterator[Producer]:
     producer = Producer({**kafka.base, "transactional.id": f"t-{topic}", "linger.ms": 0})
