@@ -286,6 +286,7 @@ static void on_due(void *arg)
     seen.ticks++;
     if (!seen.stood) return;
     seen.read_first = seen.readable == 1;
+    seen.host->timer_free(seen.timer);
     sem_post(&done);
 }
 
