@@ -523,6 +523,9 @@ def judge_start(sub: Subscription, logs: dict[int, Log], plan: Plan) -> str | No
         return f"recovered is {sub.recovered}"
     if sub.kind == "after":
         return judge_after(sub, logs, plan)
+    # What a partition that was added has brought by then may come live: it is followed from its beginning.
+    begun = [p for p in sub.tracks if sub.cursor.get(p, sub.first) == sub.live.get(p, sub.first) == sub.first]
+    brought = sub.replayed + sum(len(sub.tracks[p].numbers) for p in begun)
     for partition, number in sub.cursor.items():
         log = logs.get(partition, Log())
         if plan.history is None:
@@ -533,7 +536,7 @@ def judge_start(sub: Subscription, logs: dict[int, Log], plan: Plan) -> str | No
             late = number > max(plan.first, sub.live.get(partition, number) - plan.history)
         if sub.lives and sub.kind == "earliest" and late:
             return f"earliest begins at {sub.cursor}, the log ended before {sub.live}"
-        if sub.lives and sub.kind == "last" and left and sub.replayed < sub.number:
+        if sub.lives and sub.kind == "last" and left and brought < sub.number:
             # Where the bus keeps only so many of a topic, a key may have fewer.
             if not sub.gaps and (plan.history is None or not sub.name.startswith("keyed.")):
                 return f"last {sub.number} brought {sub.replayed}"

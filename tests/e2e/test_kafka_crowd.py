@@ -199,8 +199,9 @@ def test_a_budget(
     page = connect(start(settings(kafka, **{bound: 1})))
     page.history(topic, {"last": 1})  # what is asked of the brokers first has been
     asks = {"type": "subscribe", "channel": f"keyed.{topic}.k3", "from": "earliest"}
-    page.send(type="subscribe", id=1, channel=topic, from_="earliest")
-    refused = page.refused("busy", asks)
+    page.send_together({**asks, "id": 1, "channel": topic}, {**asks, "id": 2})
+    refused = page.reply(2)
+    assert refused["code"] == "busy" and refused["retry"] is True
     assert 500 <= refused["retry_after"] < 1500
     assert sorted(numbers(replayed(page, topic))) == list(range(TOTAL))
     page.send(asks, id=1)

@@ -58,9 +58,10 @@ def test_a_budget_for_the_bus(redis_server: Redis, start: Start, connect: Connec
     fill(redis_server, "st.b")
     bridge = start(bridge_config(redis_server.url, drain=100, replay={"at_once": 1}))
     page = connect(bridge)
-    page.subscribe("ps.warm")  # one write brings both
-    page.send(type="subscribe", id=1, channel="st.a", from_="earliest")
-    refused = page.refused("busy", type="subscribe", channel="st.b", **{"from": "earliest"})
+    asks = {"type": "subscribe", "from": "earliest"}
+    page.send_together({**asks, "id": 1, "channel": "st.a"}, {**asks, "id": 2, "channel": "st.b"})
+    refused = page.reply(2)
+    assert refused["code"] == "busy" and refused["retry"] is True
     assert 500 <= refused["retry_after"] < 1500
     assert numbers(replayed(page, "st.a")) == list(range(1, TOTAL + 1))
     page.send(type="subscribe", id=1, channel="st.b", from_="earliest")
@@ -71,8 +72,10 @@ def test_a_budget_for_each_client(redis_server: Redis, start: Start, connect: Co
     fill(redis_server, "st.c")
     bridge = start(bridge_config(redis_server.url, drain=100, replay={"each": 1}))
     page, other = connect(bridge), connect(bridge)
-    page.send(type="subscribe", id=1, channel="st.c", from_="earliest")
-    refused = page.refused("busy", type="subscribe", channel="st.d", **{"from": "earliest"})
+    asks = {"type": "subscribe", "from": "earliest"}
+    page.send_together({**asks, "id": 1, "channel": "st.c"}, {**asks, "id": 2, "channel": "st.d"})
+    refused = page.reply(2)
+    assert refused["code"] == "busy" and refused["retry"] is True
     assert 500 <= refused["retry_after"] < 1500
     other.send(type="subscribe", id=1, channel="st.c", from_="earliest")
     for each in (page, other):
