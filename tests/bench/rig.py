@@ -41,8 +41,10 @@ def tool(name: str, *libraries: str) -> str:
     out = TOOLS / name
     source = ROOT / "tests" / "bench" / f"{name}.c"
     if not out.exists() or out.stat().st_mtime < source.stat().st_mtime:
-        flags = ["-std=c11", "-D_GNU_SOURCE", "-O2", "-o", str(out), str(source)]
-        subprocess.run(["cc", *flags, *(f"-l{name}" for name in libraries)], check=True)
+        new = out.with_name(f"{name}.{os.getpid()}")  # others may do so at the same time
+        flags = ["-std=c11", "-D_GNU_SOURCE", "-O2", "-o", str(new), str(source)]
+        subprocess.run(["cc", *flags, *(f"-l{library}" for library in libraries)], check=True)
+        new.replace(out)
     return str(out)
 
 

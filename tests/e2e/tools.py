@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import select
 import subprocess
 from typing import Any
@@ -13,12 +14,14 @@ FOLDER = ROOT / "build" / "bench"
 
 
 def tool(name: str) -> str:
-    """Compiles it where it is older than its source."""
+    """Compiles it where it is older than its source. Others may do so at the same time."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     out, source = FOLDER / name, ROOT / "tests" / "bench" / f"{name}.c"
     if not out.exists() or out.stat().st_mtime < source.stat().st_mtime:
-        flags = ["-std=c11", "-D_GNU_SOURCE", "-O2", "-o", str(out), str(source)]
+        new = out.with_name(f"{name}.{os.getpid()}")
+        flags = ["-std=c11", "-D_GNU_SOURCE", "-O2", "-o", str(new), str(source)]
         subprocess.run(["cc", *flags], check=True)
+        new.replace(out)
     return str(out)
 
 
