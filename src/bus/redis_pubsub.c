@@ -334,9 +334,11 @@ static void announce_arrivals(struct redis_pubsub *p)
  * has its turn again. */
 static void deliver_arrivals(struct redis_pubsub *p)
 {
-    size_t at = 0;
-    if (p->arrived > 1 && p->host->expect) announce_arrivals(p);
-    for (size_t i = 0; i < p->arrived; i++) {
+    size_t at = 0, count = p->arrived;
+    if (count == 0) return;
+    if (count > 1 && p->host->expect) announce_arrivals(p);
+    p->arrived = 0; /* whatever a delivery leads to: each once */
+    for (size_t i = 0; i < count; i++) {
         struct arrival *a = &p->arrivals[i];
         struct channel *c = find_channel(p, span_of(p->names.p + at, a->name_len), a->hash);
         at += a->name_len;
@@ -346,7 +348,6 @@ static void deliver_arrivals(struct redis_pubsub *p)
         }
         wsbus_message_unref(a->message);
     }
-    p->arrived = 0;
     buf_clear(&p->names);
 }
 

@@ -10,10 +10,13 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import (
+    Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition,
+)  # fmt: skip
 from confluent_kafka.admin import (
     AclBinding,
     AclBindingFilter,
@@ -224,6 +227,25 @@ class Kafka:
         finally:
             consumer.close()
 
+
+    def number(
+        self, topic: str, partitions: int, numbers: range, make: Callable[[int], dict[str, Any]]
+    ) -> list[Any]:
+        """Message n, as make(n) has it, to partition n % partitions; returns those that are not
+        acknowledged at offset n // partitions."""
+        wrong: list[Any] = []
+
+        def delivered(n: int, error: Any, message: Message) -> None:
+            if error or message.offset() != n // partitions:
+                wrong.append((n, error, message.offset()))
+
+        for n in numbers:
+            self.producer.produce(
+                topic, partition=n % partitions, on_delivery=partial(delivered, n), **make(n)
+            )
+            self.producer.poll(0)
+        assert self.producer.flush(ANSWER) == 0
+        return wrong
 
     def filled(self, topic: str, partitions: int, fill: Callable[..., list[Any]]) -> str:
         """A topic of this or a similar name, with all that fill() puts into it where it belongs.

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka import Message
 
 from client import Client, Frame
 from conftest import Start
@@ -47,24 +45,11 @@ def fill(
     kafka: KafkaServer, topic: str, partitions: int, count: int = TOTAL, first: int = 0
 ) -> list[Any]:
     """Number n in partition n % partitions, at offset n // partitions; returns those elsewhere."""
-    wrong: list[Any] = []
 
-    def delivered(n: int, error: Any, message: Message) -> None:
-        if error or message.offset() != n // partitions:
-            wrong.append((n, error, message.offset()))
+    def make(n: int) -> dict[str, Any]:
+        return {"value": f"{n}{'x' * 150}".encode(), "key": f"k{n % 10}"}
 
-    for n in range(first, first + count):
-        value = f"{n}{'x' * 150}".encode()
-        kafka.producer.produce(
-            topic,
-            value,
-            f"k{n % 10}",
-            partition=n % partitions,
-            on_delivery=partial(delivered, n),
-        )
-        kafka.producer.poll(0)
-    assert kafka.producer.flush(ANSWER) == 0
-    return wrong
+    return kafka.number(topic, partitions, range(first, first + count), make)
 
 
 def numbers(frames: list[Frame]) -> list[int]:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable, Iterator
-from functools import partial
 from typing import Any
 
 import pytest
-from confluent_kafka import Message, Producer
+from confluent_kafka import Producer
 
 from client import Client, Frame
 from conftest import Start
@@ -51,24 +50,11 @@ def fill(
     kafka: KafkaServer, topic: str, partitions: int, count: int = TOTAL, first: int = 0
 ) -> list[Any]:
     """Number n in partition n % partitions, n ms after LONG_AGO; returns those elsewhere."""
-    wrong: list[Any] = []
 
-    def delivered(n: int, error: Any, message: Message) -> None:
-        if error or message.offset() != n // partitions:
-            wrong.append((n, error, message.offset()))
+    def make(n: int) -> dict[str, Any]:
+        return {"value": str(n).encode(), "key": f"k{n % 10}", "timestamp": LONG_AGO + n}
 
-    for n in range(first, first + count):
-        kafka.producer.produce(
-            topic,
-            str(n).encode(),
-            f"k{n % 10}".encode(),
-            partition=n % partitions,
-            timestamp=LONG_AGO + n,
-            on_delivery=partial(delivered, n),
-        )
-        kafka.producer.poll(0)
-    assert kafka.producer.flush(ANSWER) == 0
-    return wrong
+    return kafka.number(topic, partitions, range(first, first + count), make)
 
 
 @pytest.fixture(params=[1, 6])
