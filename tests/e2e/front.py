@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
 import shutil
 import signal
 import socket
 import ssl
 import subprocess
 import tempfile
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +21,7 @@ from pathlib import Path
 from client import Client
 from ports import free_port
 from server import PATIENCE, ROOT
+from tls_socket import share
 
 NAME = "bridge.example.com"
 KINDS = ("haproxy", "nginx")
@@ -54,26 +53,6 @@ def make_certificate(folder: Path) -> None:
         capture_output=True,
     )
     (folder / "both.pem").write_text(pem.read_text() + key.read_text())
-
-
-def pump(outside: ssl.SSLSocket, inside: socket.socket) -> None:
-    """Carries bytes both ways until one side ends. OpenSSL's connections are not made for two threads at
-    a time, which the client's library has: one for each direction."""
-    outside.setblocking(False)
-    with outside, inside, contextlib.suppress(OSError):
-        while True:
-            if not outside.pending():
-                select.select([outside, inside], [], [])
-            with contextlib.suppress(ssl.SSLWantReadError):
-                if not (data := outside.recv(65536)):
-                    return
-                inside.sendall(data)
-            if select.select([inside], [], [], 0)[0]:
-                if not (data := inside.recv(65536)):
-                    return
-                outside.setblocking(True)
-                outside.sendall(data)
-                outside.setblocking(False)
 
 
 class Front:
@@ -192,12 +171,8 @@ class Front:
 
     def client(self) -> Client:
         """As a page is one: with TLS, by the proxy's name, with its Origin."""
-        outside = self.tls()
-        with socket.create_server(("127.0.0.1", 0)) as meeting:
-            mine = socket.create_connection(meeting.getsockname())
-            inside, _ = meeting.accept()
-        threading.Thread(target=pump, args=(outside, inside), daemon=True).start()
-        return Client(f"ws://{NAME}/ws", sock=mine, origin=f"https://{NAME}")
+        how = share(ssl.create_default_context(cafile=str(self.folder / "wsbus.pem")))
+        return Client(f"wss://{NAME}/ws", sock=self.tcp(), ssl=how, origin=f"https://{NAME}")
 
     def children(self) -> set[int]:
         text = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()

@@ -19,6 +19,7 @@ from raw import BINARY, CLOSE, CONT, PING, PONG, TEXT, Raw, encode, handshake
 from server import Server, config
 from test_metrics import value
 from tls_aid import context, make_pair, tls_config
+from tls_socket import share
 
 ANSWER = "permessage-deflate; server_no_context_takeover; client_no_context_takeover"
 MIB = 1 << 20
@@ -218,7 +219,7 @@ def test_under_tls(start: Start, tmp_path: Path) -> None:
     limits = {"message_bytes": MIB}
     secure = start(tls_config(pair, compression={"enabled": True}, limits=limits))
     url = f"wss://localhost:{secure.port}/ws"
-    with Client(url, compression="deflate", ssl=context(pair)) as client:
+    with Client(url, compression="deflate", ssl=share(context(pair))) as client:
         client.subscribe("plain.tls")
         for size in (10, 1000, 100_000, 900_000):
             client.publish("plain.tls", text=sample(size))

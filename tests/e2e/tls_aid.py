@@ -115,8 +115,7 @@ class Messages:
 
 
 class TlsClient(Client):
-    """A Client over TLS. The client of `websockets` reads in one thread and writes in another, which
-    a socket of Python's `ssl` does not bear: now and then a request is never sent."""
+    """A Client over TLS with everything that a TlsRaw shows, the end of the connection too."""
 
     def __init__(self, server: Server, how: ssl.SSLContext | None = None, name: str | None = None) -> None:
         self.raw = TlsRaw(server.port, how, name=name)
