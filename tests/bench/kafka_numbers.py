@@ -8,7 +8,9 @@ quiet     a topic with 20 messages a second: time from the producer's acknowledg
 fanout    100 messages a second to 1 000 sockets, one worker: processor time of a delivery, beside the bus
           in memory under the same load
 keys      10 000 messages a second, each to one of 10 000 channels by key of one topic, on 1 000 sockets:
-          the same
+          the same. Kafka's producer sends each message by itself (linger.ms 0), what is due in one
+          millisecond together, as the WebSocket that feeds the bus in memory has it (1), and as
+          librdkafka does by itself (5)
 growth    threads and memory with more topics, and with more clients
 properties  what the settings of docs/kafka.md buy: of each the latency of a quiet topic, that of the first
           message of a topic that nobody followed yet, that of a publish, and the processor time of the idle bus
@@ -140,7 +142,7 @@ def ages(kafka: Kafka, clients: Sink, topic: str, rate: int, count: int) -> list
     clients.ask("clear")
     before = clients.report()["message"]
     with tempfile.NamedTemporaryFile("r") as acks:
-        feed("kafka", kafka.address, topic, 0, rate, count, acks.name)
+        feed("kafka", kafka.address, topic, 0, rate, count, 0, acks.name)
         acked = [int(line) for line in acks]
     clients.wait("message", before + count)
     came = clients.ask("arrivals")["arrivals"]
@@ -193,15 +195,19 @@ def delivery_costs(server: Server, clients: Sink, run: Callable[[], int], each: 
     return spent(start, threads(server))
 
 
+LINGERS = {"k0": 0, "k": 1, "k5": 5}
+
+
 def compare(name: str, sockets: int, channels: int, rate: int, seconds: int, rounds: int) -> None:
     """Both buses, each in a daemon of its own, by turns under the same load."""
     before = load()
     count, keys = rate * seconds, channels if channels > 1 else 0
     each = sockets if channels == 1 else 1
     subscriptions = 1 if channels == 1 else channels // sockets
-    costs = {"k": Cost("Kafka"), "m": Cost("memory")}
-    reports: dict[str, list[dict[str, Any]]] = {"k": [], "m": []}
-    acks: list[float] = []
+    costs = {side: Cost(f"Kafka, linger.ms {ms}") for side, ms in LINGERS.items()}
+    costs["m"] = Cost("memory")
+    reports: dict[str, list[dict[str, Any]]] = {side: [] for side in costs}
+    acks: dict[str, list[float]] = {side: [] for side in LINGERS}
     with broker() as kafka:
         kafka.create("load")
         config = settings(kafka)
@@ -211,32 +217,42 @@ def compare(name: str, sockets: int, channels: int, rate: int, seconds: int, rou
                 sink(of_kafka, sockets, subscriptions, f"k.load{suffix}") as kafka_clients,
                 sink(of_memory, sockets, subscriptions, f"m.load{suffix}") as memory_clients,
             ):
-                sides = {
-                    "k": (of_kafka, kafka_clients, ("kafka", kafka.address, "load")),
-                    "m": (of_memory, memory_clients, ("ws", of_memory.port, f"m.load{suffix}")),
-                }
+
+                def once(side: str) -> dict[str, int]:
+                    ours = side == "m"
+                    server, clients = (
+                        (of_memory, memory_clients) if ours else (of_kafka, kafka_clients)
+                    )
+                    clients.ask("clear")
+
+                    def run() -> int:
+                        if ours:
+                            done = feed("ws", server.port, f"m.load{suffix}", keys, rate, count)
+                        else:
+                            target = ("kafka", kafka.address, "load")
+                            done = feed(*target, keys, rate, count, LINGERS[side])
+                            acks[side].append(done["p99"])
+                        return int(done["sent"])
+
+                    took = delivery_costs(server, clients, run, each)
+                    reports[side].append(clients.report())
+                    return took
+
                 for i in range(rounds + 1):
-                    for side, (server, clients, target) in sides.items():
-                        clients.ask("clear")
-
-                        def run(target: tuple[object, ...] = target) -> int:
-                            done = feed(*target, keys, rate, count)
-                            acks.extend([done["p99"]] * (done["acknowledged"] > 0))
-                            return int(done["sent"])
-
-                        took = delivery_costs(server, clients, run, each)
-                        if i == 0:
-                            continue  # caches, pages, connections
-                        costs[side].add(took, count * each)
-                        reports[side].append(clients.report())
-    ratio = costs["k"].median() / costs["m"].median()
-    workers = costs["k"].median("wsbus-0") / costs["m"].median("wsbus-0")
+                    for side, cost in costs.items():
+                        took = once(side)
+                        if i > 0:  # caches, pages, connections
+                            cost.add(took, count * each)
     say(f"{name}: {rate} messages a second to {sockets} sockets on {channels} channels, {rounds} rounds of {seconds} s; "
-        f"a delivery costs: {costs['k']}; {costs['m']}; ratio {ratio:.2f}, of the workers alone {workers:.2f}; {before}")  # fmt: skip
-    for side, found in reports.items():
+        f"a delivery costs: {'; '.join(map(str, costs.values()))}; {before}")  # fmt: skip
+    for side, cost in costs.items():
+        found = reports[side][1:]
         p50, p99 = (statistics.median(r[part] for r in found) for part in ("p50", "p99"))
-        say(f"  {costs[side].what}: from the producer to the socket p50 {p50:.2f} ms, p99 {p99:.2f} ms")
-    say(f"  Kafka: from the producer to the acknowledgement p99 {statistics.median(acks):.2f} ms")
+        ratio = cost.median() / costs["m"].median()
+        workers = cost.median("wsbus-0") / costs["m"].median("wsbus-0")
+        acked = f", to the acknowledgement p99 {statistics.median(acks[side][1:]):.2f} ms" if side in acks else ""
+        say(f"  {cost.what}: {ratio:.2f} of the bus in memory, the workers alone {workers:.2f}; from the producer to the "
+            f"socket p50 {p50:.2f} ms, p99 {p99:.2f} ms{acked}")  # fmt: skip
 
 
 def fanout() -> None:

@@ -1,12 +1,13 @@
 /* A steady producer that costs next to nothing, into Kafka or, for comparison, into the bridge itself.
  *
- *     source kafka BROKERS TOPIC KEYS RATE COUNT [ACKS]
+ *     source kafka BROKERS TOPIC KEYS RATE COUNT LINGER [ACKS]
  *     source ws PORT CHANNEL KEYS RATE COUNT
  *
  * Sends COUNT messages of 100 bytes, {"t":NS,"n":N,"x":"…"}: NS is the monotonic clock at that moment, N
  * counts from 0. RATE a second, one by one where time allows it; up to 100 a second the pauses are
  * irregular, by half of themselves, so that nothing keeps step with them. With KEYS message N has the key
- * N modulo KEYS, on `ws` that number takes the place of the '#' in CHANNEL.
+ * N modulo KEYS, on `ws` that number takes the place of the '#' in CHANNEL. LINGER: for so many ms Kafka's
+ * producer gathers messages (its `linger.ms`).
  *
  * Prints one line of JSON: what was sent and acknowledged, and the time to the acknowledgement in ms. ACKS
  * is a file that gets the acknowledgement's time by the monotonic clock in ns, a line for each message. */
@@ -83,12 +84,12 @@ static void set(rd_kafka_conf_t *conf, const char *name, const char *value)
     if (rd_kafka_conf_set(conf, name, value, err, sizeof(err)) != RD_KAFKA_CONF_OK) die(err);
 }
 
-static void open_kafka(const char *brokers)
+static void open_kafka(const char *brokers, const char *linger_ms)
 {
     char err[256];
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
     set(conf, "bootstrap.servers", brokers);
-    set(conf, "linger.ms", "0");
+    set(conf, "linger.ms", linger_ms);
     set(conf, "socket.nagle.disable", "true");
     set(conf, "queue.buffering.max.messages", "1000000");
     rd_kafka_conf_set_dr_msg_cb(conf, on_delivered);
@@ -220,8 +221,8 @@ static void write_acks(const char *path)
 int main(int argc, char **argv)
 {
     bool kafka = argc > 1 && strcmp(argv[1], "kafka") == 0;
-    if (argc < 7 || argc > 7 + kafka || (!kafka && strcmp(argv[1], "ws") != 0)) {
-        fprintf(stderr, "usage: source kafka BROKERS TOPIC KEYS RATE COUNT [ACKS]\n"
+    if (argc < 7 + kafka || argc > 7 + 2 * kafka || (!kafka && strcmp(argv[1], "ws") != 0)) {
+        fprintf(stderr, "usage: source kafka BROKERS TOPIC KEYS RATE COUNT LINGER [ACKS]\n"
                         "       source ws PORT CHANNEL KEYS RATE COUNT\n");
         return 2;
     }
@@ -237,11 +238,11 @@ int main(int argc, char **argv)
         run(send_ws);
     } else {
         pthread_t acks;
-        open_kafka(argv[2]);
+        open_kafka(argv[2], argv[7]);
         if (pthread_create(&acks, NULL, poll_acks, NULL) != 0) die("no thread");
         run(send_kafka);
         pthread_join(acks, NULL);
-        if (argc > 7) write_acks(argv[7]);
+        if (argc > 8) write_acks(argv[8]);
         rd_kafka_topic_destroy(topic);
         rd_kafka_destroy(producer);
     }
