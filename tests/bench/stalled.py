@@ -17,7 +17,6 @@ Python of the end-to-end tests.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import resource
 import socket
@@ -28,24 +27,11 @@ from typing import Any
 from rig import Sink, be_prompt, load, say, seconds_left  # puts tests/e2e into the path
 
 from client import Client  # isort: skip
-from raw import TEXT, encode, handshake, wait_for  # isort: skip
+from raw import stalled_reader, wait_for  # isort: skip
 from server import Server, config  # isort: skip
 from test_metrics import scrape  # isort: skip
 
 HEALTHY, CHANNELS, RATE = 100, 10, 100
-
-
-def stall(port: int, channel: str, policy: str) -> socket.socket:
-    """Subscribes, and never reads again."""
-    ask = json.dumps({"type": "subscribe", "channel": channel, "policy": policy})
-    sock = socket.socket()
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    sock.settimeout(60)
-    sock.connect(("127.0.0.1", port))
-    sock.sendall(handshake(port))
-    sock.recv(300)
-    sock.sendall(encode(TEXT, ask.encode()))
-    return sock
 
 
 class Feed(threading.Thread):
@@ -125,7 +111,7 @@ def run(options: argparse.Namespace) -> None:
         count(server, sink, "nobody stalls", 0, options.count // 2)
         for i in range(options.readers):
             policy = policies[i // CHANNELS % len(policies)]
-            stalled.append(stall(server.port, f"plain.{i % CHANNELS}", policy))
+            stalled.append(stalled_reader(server.port, f"plain.{i % CHANNELS}", policy))
         for i in range(options.windows):
             window(server, sink, f"they stall, {i * options.seconds:.0f} s", options.seconds)
         count(server, sink, "they stall", 1, options.count)

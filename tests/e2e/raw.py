@@ -222,6 +222,19 @@ def encode(
     return head + mask + body
 
 
+def stalled_reader(port: int, channel: str, policy: str) -> socket.socket:
+    """Subscribes, and never reads again."""
+    ask = json.dumps({"type": "subscribe", "channel": channel, "policy": policy})
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    sock.settimeout(60)
+    sock.connect(("127.0.0.1", port))
+    sock.sendall(handshake(port))
+    sock.recv(300)
+    sock.sendall(encode(TEXT, ask.encode()))
+    return sock
+
+
 def wait_for(condition: object, timeout: float = 10, what: str = "") -> None:
     """Polls a function until it is true."""
     assert callable(condition)

@@ -25,6 +25,7 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from typing import Any, NamedTuple
 
+import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
@@ -752,3 +753,16 @@ def check_closes(log: str, figures: Counter[str]) -> None:
     cut = figures["closed with 1006"]
     assert cut <= timeouts, f"{cut} connections were cut off, {timeouts} of them by a timeout"
     assert cut + figures["closed with 4000"] <= len(closing), figures
+
+
+def verdict(result: Result, plan: Plan, seed: int, deliveries: int, log: str) -> None:
+    """Nothing was wrong, there was enough of everything, and nobody was closed without a reason."""
+    if result.errors:
+        pytest.fail(
+            f"seed {seed}, {len(result.errors)} errors:\n"
+            + "\n".join(error[:300] for error in result.errors[:20]),
+            pytrace=False,
+        )
+    assert result.figures["deliveries"] >= deliveries
+    check_closes(log, result.figures)
+    assert all(result.figures[f"from {kind}"] for kind in plan.kinds)

@@ -16,7 +16,7 @@ import pytest
 
 from client import Client, split
 from conftest import Start
-from raw import TEXT, Raw, encode, handshake
+from raw import Raw, stalled_reader
 from server import SANITIZER, Server, config
 from steady import steadily
 from tools import Tool
@@ -219,20 +219,6 @@ def test_memory_ceiling(start: Start, connect: Connect) -> None:
 READERS = 10_000
 
 
-def stalled_reader(port: int, i: int) -> socket.socket:
-    """Subscribes to one of ten channels, half of them to lose messages, and never reads again."""
-    policy = "drop" if i % 2 else "disconnect"
-    ask = json.dumps({"type": "subscribe", "channel": f"plain.{i % 10}", "policy": policy})
-    sock = socket.socket()
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    sock.settimeout(60)
-    sock.connect(("127.0.0.1", port))
-    sock.sendall(handshake(port))
-    sock.recv(300)
-    sock.sendall(encode(TEXT, ask.encode()))
-    return sock
-
-
 class Stream(threading.Thread):
     """A hundred messages a second to each of ten channels, dated, and a hundred who read the first."""
 
@@ -295,7 +281,8 @@ def test_memory_ceiling_with_many_stalled_readers(start: Start) -> None:
             streams.append(Stream(server))
             streams[-1].start()
         for i in range(READERS):
-            stalled.append(stalled_reader(special.port, i))
+            policy = "drop" if i % 2 else "disconnect"
+            stalled.append(stalled_reader(special.port, f"plain.{i % 10}", policy))
         rows = []
         began = time.monotonic()
         while time.monotonic() - began < 60:
