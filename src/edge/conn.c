@@ -69,7 +69,8 @@ static void deadline_passed(struct timer *t)
     }
     if (c->state == CONN_HTTP) count(c, COUNTER_LIMIT_HANDSHAKE_MS, 1);
     if (c->state == CONN_HTTP && guard_has_begun(c)) {
-        http_refuse(c, &(struct http_answer){408, NULL, "The request did not come in time."});
+        http_refuse(c, &(struct http_answer){
+                           408, NULL, "The request did not come in time (limits.handshake_ms)."});
         return;
     }
     log_debug(log_event("timeout"), log_s("peer", conn_peer(c, peer)),
@@ -118,6 +119,7 @@ static void http_over(struct conn *c)
     response_done(&h->response);
     scrape_forget(h->scrape);
     raw_free(h->raw);
+    free((char *)h->query.p);
     free(h);
     c->http = NULL;
 }

@@ -46,6 +46,7 @@ struct conn_http {
     struct guard_head head;
     struct response response;
     struct scrape *scrape;        /* whose answer is awaited; or NULL */
+    struct span query;            /* of a handshake, undecoded; on the heap */
     struct raw *raw;              /* of a handshake for /raw, until the session has it */
     enum offer_verdict offered;   /* of the handshake: compressed messages; */
     struct offer offer;           /* OFFER_TAKEN */

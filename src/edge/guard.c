@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "base/mem.h"
 #include "edge/conn.h"
 #include "edge/http.h"
 #include "edge/tap.h"
@@ -68,6 +69,17 @@ static void take_offers(struct conn_http *http, const char *p, size_t n)
     }
 }
 
+/* Of the target in the first line. libwebsockets cuts it at each ";" as well, which may stand in the
+ * name of a channel. */
+static void take_query(struct conn_http *http, struct span head)
+{
+    size_t n = (size_t)((const char *)memchr(head.p, '\r', head.n) - head.p);
+    const char *at = memchr(head.p, '?', n);
+    if (!at) return;
+    const char *end = memchr(at, ' ', n - (size_t)(at - head.p));
+    http->query = span_of(mem_dup(at + 1, (size_t)(end - at - 1)), (size_t)(end - at - 1));
+}
+
 /* All of a head has come, or nothing that can become one. Every answer but that to a handshake ends
  * its connection: what comes behind such a request is nobody's (libwebsockets 4.3 would end the
  * connection for it while the answer is still being made). */
@@ -80,7 +92,10 @@ static bool pass_head(struct conn *c, const struct head *h, const char *p)
         return false;
     }
     guard_head_done(&c->http->head);
-    if (h->upgrade) take_offers(c->http, p, h->size);
+    if (h->upgrade) {
+        take_offers(c->http, p, h->size);
+        take_query(c->http, span_of(p, h->size));
+    }
     g->state = h->upgrade ? GUARD_REQUEST : GUARD_DEAF;
     return true;
 }
@@ -113,7 +128,7 @@ static ssize_t read_head(struct conn *c, const struct tap_source *from, char *p,
         got = tap_read(from, p + before, take_how_much(from, &h, before, (size_t)got));
         if (got <= 0) return got;
         if (h.size > 0 || h.status != 0)
-            return pass_head(c, &h, p) ? (ssize_t)head_strip(p, h.size) : nothing(c, from);
+            return pass_head(c, &h, p) ? (ssize_t)head_strip(p, &h) : nothing(c, from);
         buf_append(beginning, p + before, (size_t)got);
     }
 }

@@ -9,13 +9,9 @@
 #include <string.h>
 #include <strings.h>
 
+#include "edge/head.h"
 #include "edge/http.h"
 #include "edge/raw.h"
-#include "edge/wire.h"
-
-/* The size of the buffer into which libwebsockets itself copies these two lists: a longer one
- * makes it hang up. */
-#define LIST_MAX 128
 
 #define FORWARDED_MAX 2048 /* X-Forwarded-For */
 
@@ -33,29 +29,6 @@ static bool header_is(struct lws *wsi, enum lws_token_indexes token, const char 
     char value[64] = "";
     if (lws_hdr_copy(wsi, value, sizeof(value), token) <= 0) return false;
     return any_case ? strcasecmp(value, want) == 0 : strcmp(value, want) == 0;
-}
-
-/* Has this comma-separated header the word in it? Reads it as libwebsockets will read it again,
- * so that what passes here does not fail there: -1 if it cannot be read up to the word. */
-static int list_has(struct lws *wsi, enum lws_token_indexes token, const char *word, bool any_case)
-{
-    char text[LIST_MAX] = "";
-    struct lws_tokenize ts;
-    lws_tokenize_init(&ts, text,
-                      LWS_TOKENIZE_F_COMMA_SEP_LIST | LWS_TOKENIZE_F_DOT_NONTERM |
-                          LWS_TOKENIZE_F_RFC7230_DELIMS | LWS_TOKENIZE_F_MINUS_NONTERM);
-    int n = lws_hdr_copy(wsi, text, sizeof(text) - 1, token);
-    if (n < 0) return -1;
-    ts.len = (size_t)n;
-    for (;;) {
-        lws_tokenize_elem e = lws_tokenize(&ts);
-        if (e == LWS_TOKZE_ENDED) return 0;
-        if (e == LWS_TOKZE_DELIMITER) continue;
-        if (e != LWS_TOKZE_TOKEN) return -1;
-        if (ts.token_len >= 64) return -1;
-        if (ts.token_len != strlen(word)) continue;
-        if ((any_case ? strncasecmp : strncmp)(ts.token, word, ts.token_len) == 0) return 1;
-    }
 }
 
 static bool key_valid(struct lws *wsi)
@@ -90,17 +63,14 @@ static struct http_answer check_upgrade(struct lws *wsi, bool raw)
         return (struct http_answer){426, version, "Only an upgrade to websocket is possible."};
     if (!header_is(wsi, WSI_TOKEN_VERSION, "13", false))
         return (struct http_answer){426, version, "Only version 13 of WebSocket is spoken here."};
-    if (list_has(wsi, WSI_TOKEN_CONNECTION, "upgrade", true) != 1)
+    if (!header_is(wsi, WSI_TOKEN_CONNECTION, "upgrade", false)) /* head_strip() */
         return bad("The Connection header must contain Upgrade.");
     if (!key_valid(wsi)) return bad("Sec-WebSocket-Key must be 16 bytes in base64.");
     if (lws_hdr_total_length(wsi, WSI_TOKEN_HOST) <= 0) return bad("The Host header is missing.");
     if (lws_hdr_total_length(wsi, WSI_TOKEN_PROTOCOL) <= 0) return fine;
     if (raw) return bad("There is no subprotocol at /raw.");
-    switch (list_has(wsi, WSI_TOKEN_PROTOCOL, WIRE_SUBPROTOCOL, false)) {
-    case 1: return fine;
-    case 0: return bad("The only subprotocol spoken here is " WIRE_SUBPROTOCOL ".");
-    default: return bad("Sec-WebSocket-Protocol is malformed or too long.");
-    }
+    if (header_is(wsi, WSI_TOKEN_PROTOCOL, HEAD_SUBPROTOCOL, false)) return fine;
+    return bad("The only subprotocol spoken here is " HEAD_SUBPROTOCOL ".");
 }
 
 /* A header as access wants it: p NULL if there is none. False if it is too long to be real. */

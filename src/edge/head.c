@@ -1,5 +1,6 @@
 #include "edge/head.h"
 
+#include <ctype.h>
 #include <string.h>
 #include <strings.h>
 
@@ -25,13 +26,15 @@ static const char *const fields[] = {
     "if-none-match",
 };
 enum { HOST, UPGRADE, KEY, VERSION, ORIGIN, LENGTH, AUTHORIZATION, SINGLES };
-enum { CODING = SINGLES, KNOWN = sizeof(fields) / sizeof(fields[0]) };
+enum { CODING = SINGLES, CONNECTION, PROTOCOL, KNOWN = sizeof(fields) / sizeof(fields[0]) };
 
 struct reading {
     struct head *head;
-    unsigned seen;   /* of those that may be there once, a bit for each */
-    unsigned pieces; /* see HEAD_PIECES */
-    bool old;        /* HTTP/1.0 */
+    const char *begin;
+    struct span host, authority; /* of Host, and of a target in absolute form */
+    unsigned seen;               /* of those that may be there once, a bit for each */
+    unsigned pieces;             /* see HEAD_PIECES */
+    bool old;                    /* HTTP/1.0 */
     bool chunked;
     bool websocket;
 };
@@ -60,6 +63,11 @@ static bool is(struct span s, const char *word)
     return s.n == strlen(word) && strncasecmp(s.p, word, s.n) == 0;
 }
 
+static bool same(struct span a, struct span b)
+{
+    return a.n == b.n && strncasecmp(a.p, b.p, a.n) == 0;
+}
+
 static struct span trim(struct span s)
 {
     while (s.n > 0 && (s.p[0] == ' ' || s.p[0] == '\t'))
@@ -79,21 +87,56 @@ static bool cut(struct span *rest, char c, struct span *ret)
     return true;
 }
 
+/* Has this list the word in it? An empty element is none (RFC 9110 5.6.1). */
+static bool lists(struct span list, const char *word, bool any_case)
+{
+    struct span element;
+    for (bool more = true; more;) {
+        more = cut(&list, ',', &element);
+        element = trim(more ? element : list);
+        if (any_case ? is(element, word) : span_eq(element, span_str(word))) return true;
+    }
+    return false;
+}
+
 /* ---- the request line ------------------------------------------------------------------------ */
 
-/* CONNECT would make libwebsockets change to raw bytes, and what it does not know garbage. */
-static bool method_good(struct head *h, struct span method)
+/* CONNECT would make libwebsockets change to raw bytes, and what it does not know garbage. "*" is
+ * for OPTIONS alone. */
+static bool method_good(struct head *h, struct span method, struct span target)
 {
     static const char *const known[] = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"};
     for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
-        if (span_eq(method, span_str(known[i]))) return true;
+        if (span_eq(method, span_str(known[i])) &&
+            !(span_eq(method, SPAN("OPTIONS")) && span_eq(target, SPAN("*"))))
+            return true;
     h->headers = "Allow: GET, HEAD\r\n";
     return refuse(h, 405, "Only GET and HEAD are possible here.");
 }
 
-static bool target_good(struct head *h, struct span target)
+/* What stands behind scheme and host of a target in absolute form, which servers have to take (RFC
+ * 9112 3.2.2, RFC 6455 4.2.1). */
+static struct span path_of(struct reading *r, struct span target)
 {
-    if (target.n == 0 || target.p[0] != '/')
+    static const char *const schemes[] = {"http://", "https://"};
+    for (size_t i = 0; i < sizeof(schemes) / sizeof(schemes[0]); i++) {
+        size_t n = strlen(schemes[i]), end = n;
+        if (target.n <= n || strncasecmp(target.p, schemes[i], n) != 0) continue;
+        while (end < target.n && !strchr("/?#", target.p[end]))
+            end++;
+        r->authority = span_of(target.p + n, end - n);
+        r->head->target = (size_t)(target.p - r->begin);
+        r->head->path = r->head->target + end;
+        return span_of(target.p + end, target.n - end);
+    }
+    return target;
+}
+
+static bool target_good(struct reading *r, struct span whole)
+{
+    struct head *h = r->head;
+    struct span target = path_of(r, whole);
+    if (h->path == 0 && (target.n == 0 || target.p[0] != '/'))
         return bad(h, "The target of the request must be a path that begins with a slash.");
     for (size_t i = 0; i < target.n; i++) {
         unsigned char c = (unsigned char)target.p[i];
@@ -133,7 +176,7 @@ static bool first_line(struct reading *r, struct span line)
     r->old = span_eq(line, SPAN("HTTP/1.0"));
     if (!r->old && !span_eq(line, SPAN("HTTP/1.1")))
         return bad(r->head, "HTTP/1.1 is spoken here.");
-    return method_good(r->head, method) && target_good(r->head, target) &&
+    return method_good(r->head, method, target) && target_good(r, target) &&
            parameters_good(r, target);
 }
 
@@ -156,6 +199,16 @@ static bool length_good(struct span value)
     return value.n > 0 && value.n <= 18;
 }
 
+/* What a host and its port can consist of (RFC 3986 3.2.2). Whether it is the right one is for others
+ * to say. */
+static bool host_good(struct span value)
+{
+    static const char others[] = "-._~%!$&'()*+,;=:[]";
+    for (size_t i = 0; i < value.n; i++)
+        if (!isalnum((unsigned char)value.p[i]) && !strchr(others, value.p[i])) return false;
+    return true;
+}
+
 static bool is_zero(struct span value)
 {
     for (size_t i = 0; i < value.n; i++)
@@ -168,6 +221,10 @@ static bool note(struct reading *r, unsigned which, struct span value)
     if (r->seen & 1U << which) return bad(r->head, "A header is there twice that may be once.");
     r->seen |= 1U << which;
     if (which == UPGRADE) r->websocket = is(value, "websocket");
+    if (which == HOST && !host_good(value)) return bad(r->head, "Host is not a host and port.");
+    if (which == HOST) r->host = value;
+    if (which == ORIGIN && value.n == 0)
+        return refuse(r->head, 403, "An empty Origin is foreign (see access.origins).");
     if (which == LENGTH && !length_good(value))
         return bad(r->head, "Content-Length is not a number.");
     if (which == LENGTH && !is_zero(value)) r->head->body = true;
@@ -200,6 +257,7 @@ static bool field(struct reading *r, struct span line)
     unsigned which = place_of(name);
     if (which < KNOWN && ++r->pieces > HEAD_PIECES) return too_many(r->head);
     if (which == CODING) r->chunked = r->head->body = true;
+    if (which == PROTOCOL && lists(value, HEAD_SUBPROTOCOL, false)) r->head->speaks = true;
     return which < SINGLES ? note(r, which, value) : true;
 }
 
@@ -209,6 +267,8 @@ static bool whole_good(struct reading *r)
 {
     struct head *h = r->head;
     if (!r->old && !(r->seen & 1U << HOST)) return bad(h, "The Host header is missing.");
+    if (h->path > 0 && (r->host.n == 0 || !same(r->authority, r->host)))
+        return bad(h, "The target of the request is on another host than Host says.");
     if (r->chunked && (r->old || r->seen & 1U << LENGTH))
         return bad(h, "Transfer-Encoding and Content-Length exclude each other.");
     if (!(r->seen & 1U << UPGRADE)) return true;
@@ -243,7 +303,7 @@ static bool early_good(struct head *h, struct span in)
 
 void head_read(struct span in, size_t most, struct head *ret)
 {
-    struct reading r = {.head = ret};
+    struct reading r = {.head = ret, .begin = in.p};
     struct span rest = in, line;
     *ret = (struct head){.size = 0};
     if (!early_good(ret, in)) return;
@@ -264,18 +324,50 @@ void head_read(struct span in, size_t most, struct head *ret)
         (void)refuse(ret, 431, "The head of the request is too large (limits.header_bytes).");
 }
 
-size_t head_strip(char *p, size_t size)
+static size_t put(char *p, size_t at, struct span s)
 {
-    struct span rest = {p, size}, line, name;
-    size_t kept = 0;
-    for (unsigned count = 0; cut(&rest, '\n', &line); count++) {
-        struct span field = line;
-        bool ends = count == 0 || line.n <= 1; /* the request line, the empty line */
-        if (!ends && (!cut(&field, ':', &name) || place_of(name) == KNOWN)) continue;
-        memmove(p + kept, line.p, line.n + 1);
-        kept += line.n + 1;
+    if (s.n > 0) memmove(p + at, s.p, s.n);
+    return at + s.n;
+}
+
+/* Of the request line, as much as is to stay. */
+static size_t strip_target(char *p, const struct head *h, struct span line)
+{
+    size_t kept = h->path > 0 ? h->target : line.n + 1;
+    if (h->path == 0) return kept;
+    if (p[h->path] != '/') p[kept++] = '/'; /* there was a scheme, so there is room */
+    return put(p, kept, span_of(p + h->path, line.n + 1 - h->path));
+}
+
+/* What of a value is to stay; p NULL: not even the line. `given` is of those lists that are there. */
+static struct span strip_value(const struct head *h, unsigned which, struct span value,
+                               unsigned *given)
+{
+    bool connection = which == CONNECTION;
+    if (!connection && (which != PROTOCOL || !h->speaks)) return value;
+    struct span word = span_str(connection ? "upgrade" : HEAD_SUBPROTOCOL);
+    if (*given & 1U << which || !lists(value, word.p, connection)) return span_of(NULL, 0);
+    *given |= 1U << which;
+    return word;
+}
+
+/* What is written is never longer than what it stands for, so it stays in front of what is read. */
+size_t head_strip(char *p, const struct head *h)
+{
+    struct span rest = {p, h->size}, line, name;
+    unsigned given = 0;
+    size_t kept = cut(&rest, '\n', &line) ? strip_target(p, h, line) : 0;
+    while (cut(&rest, '\n', &line)) {
+        unsigned which = cut(&line, ':', &name) ? place_of(name) : KNOWN;
+        if (which == KNOWN) continue;
+        struct span value = strip_value(h, which, trim(span_of(line.p, line.n - 1)), &given);
+        if (!value.p) continue;
+        kept = put(p, kept, name);
+        kept = put(p, kept, SPAN(":"));
+        kept = put(p, kept, value);
+        kept = put(p, kept, SPAN("\r\n"));
     }
-    return kept;
+    return put(p, kept, SPAN("\r\n"));
 }
 
 bool head_next(struct span head, const char *name, size_t *at, struct head_field *ret)

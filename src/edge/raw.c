@@ -1,17 +1,15 @@
-/* Of the query libwebsockets has made pieces, one for each parameter, with %xx decoded once. It has
- * also made a space of each "+", as forms have it; a name with a space is none, so that this cannot
- * mean another channel. */
+/* In the query %xx is decoded once, and a "+" is a space, as forms have it; a name with a space is
+ * none, so that this cannot mean another channel. */
 #include "edge/raw.h"
 
-#include <libwebsockets.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/mem.h"
+#include "base/percent.h"
 #include "edge/http.h"
 #include "protocol/reply.h"
 #include "session/raw.h"
-
-#define PIECE_MAX 16384 /* as large as all headers may be together */
 
 static unsigned status_of(enum error_code code)
 {
@@ -61,6 +59,16 @@ static bool take(struct span piece, const struct parameter *list, size_t count)
     return true;
 }
 
+static char *decode(struct span piece)
+{
+    char *text = mem_dup(piece.p, piece.n);
+    for (size_t i = 0; i < piece.n; i++)
+        if (text[i] == '+') text[i] = ' ';
+    char *decoded = percent_decode(span_of(text, piece.n));
+    free(text);
+    return decoded; /* broken ones and NUL have been refused (edge/head.h) */
+}
+
 static bool read_query(struct conn *c, struct raw_query *q)
 {
     const struct parameter list[] = {
@@ -69,16 +77,18 @@ static bool read_query(struct conn *c, struct raw_query *q)
         {"from", &q->from},
         {"form", &q->form},
     };
-    char *piece = mem_alloc(PIECE_MAX);
+    struct span rest = c->http->query;
     bool good = true;
-    int n = 0;
 
-    for (int i = 0; good; i++) {
-        n = lws_hdr_copy_fragment(c->wsi, piece, PIECE_MAX, WSI_TOKEN_HTTP_URI_ARGS, i);
-        if (n < 0) break;
-        good = take(span_of(piece, (size_t)n), list, sizeof(list) / sizeof(list[0]));
+    while (good && rest.n > 0) {
+        const char *end = memchr(rest.p, '&', rest.n);
+        size_t n = end ? (size_t)(end - rest.p) : rest.n;
+        char *piece = decode(span_of(rest.p, n));
+        good = piece && take(span_str(piece), list, sizeof(list) / sizeof(list[0]));
+        free(piece);
+        rest = span_of(rest.p + n, rest.n - n);
+        if (end) rest = span_of(rest.p + 1, rest.n - 1);
     }
-    free(piece);
     return good;
 }
 

@@ -70,7 +70,7 @@ static int on_event(struct lws *wsi, enum lws_callback_reasons reason, void *use
     }
 static const struct lws_protocols protocols[] = {
     PROTOCOL("plain http"),
-    PROTOCOL(WIRE_SUBPROTOCOL),
+    PROTOCOL(HEAD_SUBPROTOCOL),
     {.name = NULL},
 };
 

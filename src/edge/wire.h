@@ -19,7 +19,6 @@
 
 #define WIRE_TX_PACKET 65536u  /* what libwebsockets gives to one send() */
 #define WIRE_TLS_RECORD 16384u /* at most in one record of TLS */
-#define WIRE_SUBPROTOCOL "wsbus.v1"
 
 struct lws_context;
 struct lws_vhost;

@@ -56,6 +56,57 @@ def test_query_is_fine(server: Server) -> None:
     assert upgrade(server, path="/ws?a=b&token=%20").status == 101
 
 
+LONG = "t" * 500
+SPELLINGS: dict[str, tuple[str, dict[str, str]]] = {
+    "white space": ("/ws", {"upgrade": " \twebsocket \t", "connection": "Upgrade\t ", "sec-websocket-version": " 13 ", "host": " 127.0.0.1:{port} "}),
+    "nothing in a list": ("/ws", {"connection": ", ,Upgrade ,"}),
+    "a header of nothing": ("/ws", {"connection": "\r\nConnection: Upgrade"}),
+    "two headers": ("/ws", {"connection": "keep-alive\r\nconnection: x, UPGRADE\r\nConnection: te"}),
+    "a long list": ("/ws", {"connection": f"{LONG}, Upgrade, {LONG}"}),
+    "long subprotocols": ("/ws", {"sec-websocket-protocol": f"wsbus.v1, {LONG}\r\nSec-WebSocket-Protocol: {LONG}"}),
+    "subprotocols in two": ("/ws", {"sec-websocket-protocol": f"{LONG}\r\nSec-WebSocket-Protocol: , wsbus.v1 "}),
+    "absolute form": ("http://127.0.0.1:{port}/ws?a", {}),
+    "absolute form of a name": ("HTTP://LocalHost:{port}/ws", {"host": "localhost:{port}"}),
+    "percent": ("/%77s", {}),
+    "expectation": ("/ws", {"expect": "100-continue"}),
+    "IPv6": ("/ws", {"host": "[::1]:{port}", "origin": "http://[::1]:{port}"}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("path", "headers"), SPELLINGS.values(), ids=SPELLINGS.keys())
+def test_other_spellings(server: Server, path: str, headers: dict[str, str]) -> None:
+    """Unusual, and as RFC 6455 and RFC 9110 allow it; libwebsockets by itself hangs up at most."""
+    port = str(server.port)
+    given = {name: text.replace("{port}", port) for name, text in headers.items()}
+    with Raw(server.port) as raw:
+        request = handshake(server.port, path=path.replace("{port}", port), headers=given)
+        answer = raw.request(request)
+        assert answer.status == 101, answer
+        chosen = answer.headers.get("sec-websocket-protocol")
+        assert chosen == ("wsbus.v1" if "sec-websocket-protocol" in given else None)
+        assert raw.json()["type"] == "welcome"
+
+
+@pytest.mark.parametrize(
+    ("line", "host", "status"),
+    [
+        ("GET /livez", "a b", 400),
+        ("GET /livez", "a/b", 400),
+        ("GET /livez", "user@a", 400),
+        ("GET /livez", "\xe9", 400),
+        ("GET http://a/livez", "a", 200),
+        ("GET http://a", "a", 200),
+        ("GET http://a/livez", "b", 400),
+        ("GET http:///livez", "", 400),
+        ("OPTIONS *", "a", 405),
+        ("GET *", "a", 400),
+    ],
+)
+def test_targets_and_hosts(server: Server, line: str, host: str, status: int) -> None:
+    answer = ask(server, f"{line} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode("latin-1"))
+    assert answer.status == status, answer
+
+
 def test_no_upgrade(server: Server) -> None:
     answer = get(server, "/ws")
     assert answer.status == 426 and answer.headers["sec-websocket-version"] == "13"
@@ -112,6 +163,14 @@ def test_our_subprotocol(server: Server) -> None:
 def test_header_block_of_15_kb(server: Server) -> None:
     assert upgrade(server, cookie="a=" + "x" * 15_000).status == 101
     assert upgrade(server, **{f"x-{i}": "y" * 100 for i in range(60)}).status == 101
+
+
+def test_header_block_of_16_kb(server: Server) -> None:
+    """To the byte, and as one header that is read or as many that are not."""
+    for size, status in (16_384, 101), (16_385, 431):
+        for name in "cookie", "x":
+            head = handshake(server.port, headers={name: ""})
+            assert upgrade(server, **{name: "y" * (size - len(head))}).status == status
 
 
 def test_header_block_without_end(server: Server, connect: Connect) -> None:
@@ -273,7 +332,8 @@ def test_a_head_that_does_not_come_to_its_end(start: Start) -> None:
     def round_() -> None:
         with Raw(special.port) as begun, Raw(special.port) as silent:
             begun.send(b"GET /ws HTTP/1.1\r\nHost: a\r\n")
-            assert begun.response().status == 408
+            answer = begun.response()
+            assert answer.status == 408 and "limits.handshake_ms" in answer.text
             assert begun.closed() and silent.closed()
 
     steadily(round_, gap=0.05)  # so long at most until it has begun
@@ -327,7 +387,7 @@ def test_same_origin(server: Server) -> None:
 
 @pytest.mark.parametrize(
     "value",
-    ["null", "http://evil.example", "http://127.0.0.1", "https://127.0.0.1", "http://127.0.0.1:1", "http://localhost:{port}", "127.0.0.1:{port}",
+    ["", "null", "http://evil.example", "http://127.0.0.1", "https://127.0.0.1", "http://127.0.0.1:1", "http://localhost:{port}", "127.0.0.1:{port}",
      "http://127.0.0.1:{port}.evil.example", "http://127.0.0.1:{port}@evil.example", "http://evil.example/127.0.0.1:{port}", "x", "file://",
      "http://127.0.0.1:{port}, http://evil.example", "http://127.0.0.1:{port}x"],
 )  # fmt: skip

@@ -114,6 +114,20 @@ def test_it_is_the_same_channel_as_on_ws(door: Door, connect: Connect, channel: 
     assert take(out) == b"\xff"
 
 
+def test_what_a_query_may_hold(server: Server, connect: Connect) -> None:
+    """A semicolon is a part of the name, as in any query."""
+    name = "plain.a;b=c?d/e,f"
+    client = connect()
+    client.subscribe(name)
+    with Raw(server.port) as raw:
+        path = f"/raw?other;x&publish={name}&&subscribe=plain.%41;&"
+        assert raw.request(handshake(server.port, path=path)).status == 101
+        raw.frame(TEXT, b"1")
+        assert client.next("message")["channel"] == name
+        client.publish("plain.A;", data=2)
+        assert raw.read_frame() == (TEXT, b"2")
+
+
 def test_tombstones_are_left_out(door: Door, connect: Connect, topic: str) -> None:
     client, out = connect(), door(subscribe=f"keyed.{topic}.k", start=FIRST)
     client.publish(f"keyed.{topic}.k", tombstone=True)

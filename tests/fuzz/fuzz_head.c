@@ -1,6 +1,7 @@
 /* The head of a request: complete with its last byte and not before, and nothing behind it counts. */
 #include "fuzz.h"
 
+#include "base/mem.h"
 #include "edge/head.h"
 
 #define MOST 4096
@@ -14,6 +15,23 @@ static void look_for_fields(struct span head)
         HOLDS(at <= head.n && field.name.n == 4);
         HOLDS(field.value.p >= field.name.p + 5 && field.value.p + field.value.n < head.p + at);
     }
+}
+
+/* What is left says the same, and needs nothing done to it. */
+static void strip(const char *p, const struct head *h)
+{
+    char *copy = mem_dup(p, h->size), *again;
+    struct head left;
+    size_t n = head_strip(copy, h);
+
+    HOLDS(n <= h->size);
+    head_read(span_of(copy, n), MOST, &left);
+    HOLDS(left.status == 0 && left.size == n && left.path == 0);
+    HOLDS(left.upgrade == h->upgrade && left.body == h->body && left.speaks == h->speaks);
+    again = mem_dup(copy, n);
+    HOLDS(head_strip(again, &left) == n && memcmp(again, copy, n) == 0);
+    free(again);
+    free(copy);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -37,6 +55,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         HOLDS(memcmp(in.p + whole.size - 4, "\r\n\r\n", 4) == 0);
         HOLDS(!memchr(in.p, '\0', whole.size));
         look_for_fields(span_of(in.p, whole.size));
+        strip(in.p, &whole);
     }
     return 0;
 }

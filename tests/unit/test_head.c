@@ -100,9 +100,17 @@ static const struct {
     {SPAN("TRACE / HTTP/1.1\r\n"), 405},
     {SPAN("X / HTTP/1.1\r\n"), 405},
     {SPAN("GET * HTTP/1.1\r\n"), 400},
-    {SPAN("OPTIONS * HTTP/1.1\r\n"), 400},
+    {SPAN("OPTIONS * HTTP/1.1\r\n"), 405},
     {SPAN("GET ws HTTP/1.1\r\n"), 400},
-    {SPAN("GET http://a/ws HTTP/1.1\r\n"), 400},
+    {SPAN("GET ftp://a/ws HTTP/1.1\r\n"), 400},
+    {SPAN("GET //a/ws?# HTTP/1.1\r\n"), 400},
+    {SPAN("GET http://a# HTTP/1.1\r\n"), 400},
+    {SPAN("GET http://a/% HTTP/1.1\r\n"), 400},
+    {SPAN("GET http://b/ HTTP/1.1\r\n" HOST "\r\n"), 400},
+    {SPAN("GET http://a:80/ HTTP/1.1\r\n" HOST "\r\n"), 400},
+    {SPAN("GET http://x@a/ HTTP/1.1\r\n" HOST "\r\n"), 400},
+    {SPAN("GET http:///ws HTTP/1.1\r\nHost:\r\n\r\n"), 400},
+    {SPAN("GET http://a/ HTTP/1.0\r\n\r\n"), 400},
     {SPAN("GET /# HTTP/1.1\r\n"), 400},
     {SPAN("GET /\x80 HTTP/1.1\r\n"), 400},
     {SPAN("GET /\t HTTP/1.1\r\n"), 400},
@@ -125,6 +133,12 @@ static const struct {
     {SPAN("GET / HTTP/1.1\r\n\r\n"), 400},
     {SPAN("GET / HTTP/1.1\r\n" HOST HOST), 400},
     {SPAN("GET / HTTP/1.1\r\n" HOST "Origin: a\r\nOrigin: b\r\n"), 400},
+    {SPAN("GET / HTTP/1.1\r\n" HOST "Origin: \r\n"), 403},
+    {SPAN("GET / HTTP/1.1\r\nHost: a b\r\n"), 400},
+    {SPAN("GET / HTTP/1.1\r\nHost: a/b\r\n"), 400},
+    {SPAN("GET / HTTP/1.1\r\nHost: b@a\r\n"), 400},
+    {SPAN("GET / HTTP/1.1\r\nHost: \xc3\xa9\r\n"), 400},
+    {SPAN("GET / HTTP/1.1\r\nHost: <a>\r\n"), 400},
     {SPAN("GET / HTTP/1.1\r\n" HOST WS "Upgrade: websocket\r\n"), 400},
     {SPAN("GET / HTTP/1.1\r\n" HOST "Sec-WebSocket-Key: a\r\nsec-websocket-key: a\r\n"), 400},
     {SPAN("GET / HTTP/1.1\r\n" HOST "Content-Length: x\r\n"), 400},
@@ -234,21 +248,44 @@ static void test_strip(void **state)
     static const struct {
         const char *in, *out;
     } cases[] = {
-        {"GET / HTTP/1.1\r\n\r\n", "GET / HTTP/1.1\r\n\r\n"},
-        {"GET /x:y HTTP/1.1\r\n" HOST WS "\r\n", "GET /x:y HTTP/1.1\r\n" HOST WS "\r\n"},
+        {"GET / HTTP/1.0\r\n\r\n", "GET / HTTP/1.0\r\n\r\n"},
+        {"GET /x:y HTTP/1.1\r\n" HOST WS "\r\n",
+         "GET /x:y HTTP/1.1\r\nHost:a\r\nUpgrade:websocket\r\nConnection:upgrade\r\n\r\n"},
         {"GET / HTTP/1.1\r\nX: 1\r\nhOST:a\r\nHos: b\r\nHostt: c\r\n\r\n",
          "GET / HTTP/1.1\r\nhOST:a\r\n\r\n"},
-        {"GET / HTTP/1.1\r\nX:\r\nOrigin:\r\nAcc:Origin: x\r\nX-Forwarded-For: b, c:1\r\nIf: "
-         "\r\n\r\n",
-         "GET / HTTP/1.1\r\nOrigin:\r\nX-Forwarded-For: b, c:1\r\n\r\n"},
+        {"GET / HTTP/1.1\r\nX:\r\nOrigin: o\r\nAcc:Origin: x\r\nX-Forwarded-For: b, c:1\r\nIf: "
+         "\r\n" HOST "\r\n",
+         "GET / HTTP/1.1\r\nOrigin:o\r\nX-Forwarded-For:b, c:1\r\nHost:a\r\n\r\n"},
+        {"GET / HTTP/1.0\r\nUpgrade: websocket \t\r\nX-Forwarded-For:\r\n\r\n",
+         "GET / HTTP/1.0\r\nUpgrade:websocket\r\nX-Forwarded-For:\r\n\r\n"},
+        /* lists */
+        {"GET / HTTP/1.0\r\nConnection:\r\nConnection: close\r\nconnection: ,a,, UPGRADE\t,\r\n"
+         "Connection: Upgrade\r\n\r\n",
+         "GET / HTTP/1.0\r\nconnection:upgrade\r\n\r\n"},
+        {"GET / HTTP/1.0\r\nConnection: xupgrade, upgrade x\r\n\r\n", "GET / HTTP/1.0\r\n\r\n"},
+        {"GET / HTTP/1.0\r\nSec-WebSocket-Protocol: a\r\nSec-WebSocket-Protocol: b ,wsbus.v1, c\r\n"
+         "Sec-WebSocket-Protocol: wsbus.v1\r\n\r\n",
+         "GET / HTTP/1.0\r\nSec-WebSocket-Protocol:wsbus.v1\r\n\r\n"},
+        {"GET / HTTP/1.0\r\nSec-WebSocket-Protocol: a , WSBUS.V1 \r\nSec-WebSocket-Protocol: "
+         "b\r\n\r\n",
+         "GET / HTTP/1.0\r\nSec-WebSocket-Protocol:a , "
+         "WSBUS.V1\r\nSec-WebSocket-Protocol:b\r\n\r\n"},
+        /* targets in absolute form */
+        {"GET http://a/ws?b HTTP/1.1\r\nHost:A\r\n\r\n", "GET /ws?b HTTP/1.1\r\nHost:A\r\n\r\n"},
+        {"GET HTTPS://a:1 HTTP/1.1\r\nHost:a:1\r\n\r\n", "GET / HTTP/1.1\r\nHost:a:1\r\n\r\n"},
+        {"GET http://[::1]?/b HTTP/1.1\r\nHost: [::1]\r\n\r\n",
+         "GET /?/b HTTP/1.1\r\nHost:[::1]\r\n\r\n"},
     };
     char room[256];
+    struct head h;
 
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         size_t n = strlen(cases[i].in);
         memcpy(room, cases[i].in, n + 1);
-        n = head_strip(room, n);
+        head_read(span_of(room, n), HEAD_MAX, &h);
+        if (h.status != 0) fail_msg("%s: %u %s", cases[i].in, h.status, h.text);
+        n = head_strip(room, &h);
         assert_int_equal(n, strlen(cases[i].out));
         assert_memory_equal(room, cases[i].out, n);
     }
