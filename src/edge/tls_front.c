@@ -118,6 +118,8 @@ static struct span asked_name(SSL *ssl)
     if (SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_server_name, &p, &n) != 1 || n < 5) return none;
     size_t list = (size_t)(p[0] << 8 | p[1]), name = (size_t)(p[3] << 8 | p[4]);
     if (list != n - 2 || p[2] != TLSEXT_NAMETYPE_host_name || name > n - 5) return none;
+    /* A dot that ends it is none of the name's: who types one into a browser sends it. */
+    if (name > 0 && p[5 + name - 1] == '.') name--;
     return span_of((const char *)p + 5, name);
 }
 

@@ -142,6 +142,7 @@ def test_names(both: Server, first: Pair, second: Pair) -> None:
     assert certificate("x.w.example") == first.der
     assert certificate("b.example") == second.der
     assert certificate("B.EXAMPLE") == second.der
+    assert certificate("b.example.") == second.der
     assert certificate("elsewhere.example") == first.der
 
 

@@ -238,6 +238,9 @@ static void test_names(void **state)
     expect_name(&r, "a.example", "a");
     expect_name(&r, "b.example", "b");
     expect_name(&r, "B.Example", "b");
+    expect_name(&r, "b.example.", "b");
+    expect_name(&r, "b.example..", "a");
+    expect_name(&r, ".", "a");
     expect_name(&r, "x.w.example", "a");
     expect_name(&r, "unknown.example", "a");
     rig_close(&r);
