@@ -74,6 +74,7 @@ static void refuse(struct gate *g, const char *why)
 static void on_deadline(struct timer *t)
 {
     struct gate *g = CONTAINER_OF(t, struct gate, deadline);
+    counter_add(session_worker_counters(edge_of(g)->sessions), COUNTER_LIMIT_HANDSHAKE_MS, 1);
     refuse(g, g->arrival.proxied
                   ? "this trusted proxy sent no complete PROXY header in time (limits.handshake_ms)"
                   : "it sent nothing in time (limits.handshake_ms)");

@@ -14,6 +14,7 @@ import pytest
 
 from raw import Raw, Response, handshake, wait_for
 from server import Server, config, run
+from test_metrics import scrape
 
 Start = Callable[..., Server]
 LOCAL = ["127.0.0.1"]
@@ -130,10 +131,12 @@ def test_proxy_header_and_request_in_one(start: Start) -> None:
     ids=["none", "broken", "slow", "endless"],
 )
 def test_proxy_header_missing(start: Start, sent: bytes, words: str) -> None:
-    server = start(proxied(), "--set", "limits.handshake_ms=200")
+    server = start(proxied(admin="127.0.0.1:0"), "--set", "limits.handshake_ms=200")
     with Raw(server.port) as raw:
         raw.send(sent)
         assert raw.closed() and not raw.buffer
+    late = scrape(server)["wsbus_limit_hits_total", 'limit="limits.handshake_ms"']
+    assert late == (words == "in time")
     line = next(x for x in server.log().splitlines() if "event=proxy_refused" in x)
     assert words in line and "peer=127.0.0.1" in line, line
 
