@@ -42,6 +42,7 @@ def settings(workers: int) -> dict[str, Any]:
         "workers": workers,
         "buses": {"m": {"type": "memory"}},
         "channels": [{"match": "plain.**", "bus": "m"}],
+        "compression": {"enabled": True},
         "limits": {"ping_ms": 0},  # the clients that measure do not answer pings
     }
 

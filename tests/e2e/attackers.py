@@ -4,7 +4,7 @@
     tests/e2e/attackers.py ATTACK PORT SECONDS ADDRESS
 
 PORT is of a listener with proxy_protocol that trusts 127.0.0.1: the attacker says that it is ADDRESS
-(IPv4) and does what it does for so long, coming back whenever it is thrown out. Prints how often it
+(IPv4), or with some attacks somebody else each time, and does what it does for so long, coming back whenever it is thrown out. Prints how often it
 came, and ends.
 """
 
@@ -12,17 +12,21 @@ from __future__ import annotations
 
 import contextlib
 import json
+import itertools
 import os
+import random
 import selectors
 import socket
 import struct
 import sys
 import time
+import zlib
 from collections.abc import Callable, Iterator
 
 TEXT, CONT, PING = 1, 0, 9
 MASK = b"\0\0\0\0"  # a mask of zeros leaves the payload as it is
-BUSY = {"refused": 0, "came": 0, "deaf": 0}
+BUSY = {"refused": 0, "came": 0, "deaf": 0, "many": 0, "packs": 0}
+OFFER = b"Sec-WebSocket-Extensions: permessage-deflate\r\n"
 
 
 def frame(opcode: int, payload: bytes = b"", *, fin: bool = True, length: int | None = None) -> bytes:
@@ -48,7 +52,11 @@ def connect(port: int) -> socket.socket:
     if BUSY["deaf"]:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     sock.connect(("127.0.0.1", port))
-    sock.sendall(f"PROXY TCP4 {sys.argv[4]} 192.0.2.1 1 80\r\n".encode())
+    address = sys.argv[4]
+    if BUSY["many"]:
+        address = ".".join(str(random.randrange(1, 255)) for _ in range(4))
+        address = "100." + address.partition(".")[2]
+    sock.sendall(f"PROXY TCP4 {address} 192.0.2.1 1 80\r\n".encode())
     return sock
 
 
@@ -59,7 +67,7 @@ def upgrade(port: int) -> socket.socket | None:
         sock.sendall(
             b"GET /ws HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nUpgrade: websocket\r\n"
             b"Connection: Upgrade\r\nSec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n"
-            b"Sec-WebSocket-Version: 13\r\n\r\n" % port
+            b"Sec-WebSocket-Version: 13\r\n%b\r\n" % (port, OFFER if BUSY["packs"] else b"")
         )
         if sock.recv(12) == b"HTTP/1.1 101":
             return sock
@@ -135,6 +143,23 @@ def no_reading_stream(port: int, end: float) -> None:
     hold(port, end, 200, first, again, True)
 
 
+def gone(port: int, end: float) -> None:
+    """WebSockets of somebody who has left without a word."""
+    hold(port, end, 50, b"", b"", True)
+
+
+def silence_of_many(port: int, end: float) -> None:
+    """Connections that say nothing, each from another address."""
+    BUSY["many"] = 1
+    hold(port, end, 2000, b"", b"", False)
+
+
+def crowd(port: int, end: float) -> None:
+    """WebSockets, each from another address."""
+    BUSY["many"] = 1
+    hold(port, end, 2000, b"", b"", True)
+
+
 # ---- connections that come and go
 
 
@@ -150,6 +175,22 @@ def handshakes(port: int, end: float) -> None:
             sock = upgrade(port)
             if sock:
                 sock.close()
+
+
+def handshakes_of_many(port: int, end: float) -> None:
+    """Upgrades and leaves, each time from another address."""
+    BUSY["many"] = 1
+    handshakes(port, end)
+
+
+def large_heads(port: int, end: float) -> None:
+    """Heads of 60 KB."""
+    head = b"GET /ws HTTP/1.1\r\nHost: x\r\n" + (b"X: " + b"y" * 995 + b"\r\n") * 60
+    while time.monotonic() < end:
+        with contextlib.suppress(OSError), connect(port) as sock:
+            sock.sendall(head)
+            sock.recv(12)
+            time.sleep(0.005)
 
 
 # ---- floods
@@ -186,6 +227,17 @@ def subscribe_churn(port: int, end: float) -> None:
     flood(port, end, repeat(pair * 100))
 
 
+def many_subscriptions(port: int, end: float) -> None:
+    """Ever more channels, some with long names."""
+
+    def batches() -> Iterator[bytes]:
+        for n in itertools.count():
+            yield b"".join(text(type="subscribe", id=1, channel=f"plain.s{n}.{i}") for i in range(10))
+            yield text(type="subscribe", id=1, channel=f"plain.s{n}." + "x" * 230)
+
+    flood(port, end, batches())
+
+
 def ping_flood(port: int, end: float) -> None:
     flood(port, end, repeat(frame(PING, b"x" * 125) * 200))
 
@@ -201,6 +253,21 @@ def publish_flood(port: int, end: float) -> None:
 def large_publishes(port: int, end: float) -> None:
     one = text(type="publish", channel="plain.flood", data="x" * 60000)
     flood(port, end, repeat(one * 4))
+
+
+def too_large_publishes(port: int, end: float) -> None:
+    one = text(type="publish", id=1, channel="plain.flood", data="x" * 70000)
+    flood(port, end, repeat(one * 4))
+
+
+def bombs(port: int, end: float) -> None:
+    """Messages of 1 MB in 1 KB."""
+    BUSY["packs"] = 1
+    packer = zlib.compressobj(9, wbits=-15)
+    packed = packer.compress(b" " * (1 << 20)) + packer.flush(zlib.Z_SYNC_FLUSH)
+    one = bytearray(frame(TEXT, packed[:-4]))
+    one[0] |= 0x40
+    flood(port, end, repeat(bytes(one) * 20))
 
 
 def tiny_fragments(port: int, end: float) -> None:
@@ -229,17 +296,25 @@ ATTACKS: dict[str, Callable[[int, float], None]] = {
         silence,
         no_reading_page,
         no_reading_stream,
+        gone,
+        large_heads,
         churn,
         handshakes,
         subscribe_churn,
+        many_subscriptions,
         ping_flood,
         request_flood,
         publish_flood,
         large_publishes,
+        too_large_publishes,
+        bombs,
         tiny_fragments,
         huge_messages,
         errors,
         deep_json,
+        silence_of_many,
+        crowd,
+        handshakes_of_many,
     )
 }
 

@@ -14,7 +14,7 @@ import pytest
 
 from attackers import ATTACKS
 from client import Client
-from raw import wait_for
+from raw import Raw, handshake, wait_for
 from server import PATIENCE, SANITIZER, Server, config
 from test_metrics import scrape
 
@@ -35,6 +35,13 @@ LIMITS = {
     "subscribes_per_second": 20,
     "fragments": 64,
     "errors": 100,
+    "connections": 300,
+    "handshakes_per_second": 200,
+    "half_open": 200,
+    "subscriptions": 64,
+    "channel_bytes": 200,
+    "ping_ms": 200,
+    "pong_ms": int(2000 * PATIENCE),
 }
 WANTED = {
     "header_drip": ("handshake_ms", "address_connections"),
@@ -43,17 +50,25 @@ WANTED = {
     "silence": ("handshake_ms", "address_connections"),
     "no_reading_page": (),  # it fits into the kernel's buffers
     "no_reading_stream": ("queue_bytes",),
+    "gone": ("pong_ms",),
+    "large_heads": ("header_bytes",),
     "churn": ("address_handshakes_per_second",),
     "handshakes": ("address_handshakes_per_second",),
     "subscribe_churn": ("subscribes_per_second", "errors"),
+    "many_subscriptions": ("subscriptions", "channel_bytes"),
     "ping_flood": ("frames_per_second",),
     "request_flood": ("frames_per_second",),
     "publish_flood": ("publishes_per_second",),
     "large_publishes": ("bytes_per_second",),
+    "too_large_publishes": ("message_bytes",),
+    "bombs": ("inflate_ratio",),
     "tiny_fragments": ("fragments",),
     "huge_messages": ("frame_bytes",),
     "errors": ("errors",),
     "deep_json": ("bytes_per_second",),
+    "silence_of_many": ("half_open",),
+    "crowd": ("connections",),
+    "handshakes_of_many": ("handshakes_per_second",),
 }
 
 
@@ -63,6 +78,7 @@ def target() -> Iterator[Server]:
         listen=["127.0.0.1:0", {"address": "127.0.0.1:0", "proxy_protocol": True}],
         trusted_proxies=["127.0.0.1"],
         admin="127.0.0.1:0",
+        compression={"enabled": True},
         limits=LIMITS,
     )
     started = Server("attacks", settings)
@@ -78,6 +94,12 @@ def attacked_port(server: Server) -> int:
 def hits(server: Server, options: tuple[str, ...]) -> dict[str, float]:
     found = scrape(server)
     return {o: found["wsbus_limit_hits_total", f'limit="limits.{o}"'] for o in options}
+
+
+def newcomer(server: Server) -> bool:
+    """Nobody who comes is refused any longer."""
+    with Raw(server.port) as raw:
+        return raw.request(handshake(server.port)).status == 101
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
@@ -113,6 +135,7 @@ def test_attack(target: Server, attack: str) -> None:
     if not SANITIZER:
         assert target.rss() - memory < 48 << 20
     # All of it goes again.
+    wait_for(lambda: newcomer(target))
     wait_for(lambda: scrape(target)["wsbus_sessions", ""] == 0)
     wait_for(lambda: scrape(target)["wsbus_connections", ""] == 0)
     assert scrape(target)["wsbus_queue_bytes", ""] == 0
