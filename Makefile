@@ -287,11 +287,13 @@ $(KAFKA)/ready: tests/kafka/pom.xml tests/kafka/broker
 .PHONY: bench bench-guard bench-grow
 BENCH_NODE := build/bench/node
 comma := ,
+# Parts add to what is there; the whole begins anew.
+BENCH_FRESH := $(if $(ONLY)$(SERVERS),,--fresh)
 ONLY ?= $(if $(QUICK),$(subst $() ,$(comma),A B C D F))
 SERVERS ?=
 ROUNDS ?= $(if $(QUICK),2,9)
 SECONDS ?= 0.7
-BENCH_ARGS = --fresh --rounds $(ROUNDS) --seconds $(SECONDS) $(if $(FULL),--full) \
+BENCH_ARGS = $(BENCH_FRESH) --rounds $(ROUNDS) --seconds $(SECONDS) $(if $(FULL),--full) \
     --only "$(ONLY)" --servers "$(SERVERS)"
 
 bench: ## fan-out beside a floor and other servers: ten minutes; QUICK=1: two, FULL=1: everything

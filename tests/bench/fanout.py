@@ -2,12 +2,17 @@
 """Fan-out to many sockets: wsbus beside a server that does nothing else, and beside what people use.
 
     tests/bench/fanout.py [--only A,C] [--servers wsbus,floor] [--rounds 9] [--seconds 0.7] [--full]
-                          [--fresh] [--out FOLDER] [--report]
+                          [--patience 0.5] [--fresh] [--out FOLDER] [--report]
 
 Runs workloads (workloads.py; --full: those as well that `make bench` leaves out) on servers (servers.py;
 a name stands for all that begin with it), prints what came out, and adds it to FOLDER/results.json, from
 which FOLDER/index.html is made: so parts can be run one by one. --fresh begins a new file. --report runs nothing:
-it makes the page anew and writes the tables of docs/performance.md.
+it makes the page anew and writes the tables of docs/performance.md. What was measured with an earlier build of
+wsbus is left out as soon as there is something of a newer one for the same workload and server.
+
+On a virtual machine the host takes processor time in bursts. A stream about which it took more than a hundredth
+of that of the two cores does not count, and is measured again: at once, twice at most, and in all as often as
+--patience times what was planned. How many were left out is told.
 
 The server has one core for itself. The other one has the publisher (feed.c), the sockets (load.c) and the
 bus. Each number of each channel is checked. An age counts from when a message was due, so a server that
@@ -21,6 +26,7 @@ left out and named. CENTRIFUGO=/path/to/centrifugo measures that too, WSBUS_BIN 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import platform
@@ -33,7 +39,7 @@ from pathlib import Path
 from typing import Any
 
 import report
-from servers import HERE, LIST, SERVERS, TOOLS, Setup, shared
+from servers import BINARY, HERE, LIST, ROOT, SERVERS, TOOLS, Setup, shared
 from workloads import WORKLOADS, Options, Record
 
 PROGRAMS = {
@@ -74,6 +80,15 @@ def machine() -> dict[str, Any]:
     }
 
 
+def build_of_wsbus() -> dict[str, str]:
+    """What tells one build from another, and what it was made of."""
+    told = subprocess.run(
+        ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    digest = hashlib.sha256(Path(BINARY).read_bytes()).hexdigest()[:16]
+    return {"build": digest, "tree": told.stdout.strip()}
+
+
 class Results:
     """What has been measured, in a file that is whole after every single record."""
 
@@ -87,12 +102,13 @@ class Results:
 
     def begin(self, options: dict[str, Any]) -> None:
         when = time.strftime("%Y-%m-%d %H:%M")
-        run = {"when": when, "machine": machine(), "load": os.getloadavg()[0], **options}
+        run = {"when": when, "machine": machine(), "load": os.getloadavg()[0], **build_of_wsbus(), **options}
         self.data["runs"].append(run)
 
     def add(self, workload: str, server: str, record: Record) -> None:
         records = self.data["records"].setdefault(workload, {}).setdefault(server, [])
         records.append({"run": self.run, **record})
+        self.data["runs"][self.run]["until"] = time.strftime("%Y-%m-%d %H:%M")
         new = self.path.with_suffix(".new")
         new.write_text(json.dumps(self.data, indent=1))
         new.replace(self.path)
@@ -118,6 +134,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=Options.rounds)
     parser.add_argument("--seconds", type=float, default=Options.seconds)
+    parser.add_argument("--patience", type=float, default=Options.patience)
     parser.add_argument("--only", default="")
     parser.add_argument("--servers", default="")
     parser.add_argument("--full", action="store_true")
@@ -128,7 +145,8 @@ def arguments() -> argparse.Namespace:
 
 
 def measure(options: argparse.Namespace, results: Results, wanted: list[str]) -> None:
-    how = Options(options.rounds, options.seconds, 10 if options.full else 5, 3 if options.full else 2)
+    idle, steps = (10, 3) if options.full else (5, 2)
+    how = Options(options.rounds, options.seconds, idle, steps, options.patience)
     told: set[str] = set()
     for name in wanted:
         workload = WORKLOADS[name]
@@ -139,7 +157,7 @@ def measure(options: argparse.Namespace, results: Results, wanted: list[str]) ->
         began = time.monotonic()
         workload.run(name, chosen, how, results.add)
         print(f"\r{' ' * 50}\r{name}: {time.monotonic() - began:.0f} s", file=sys.stderr)
-        report.show(results.data, name)
+        report.show(report.current(results.data), name)
 
 
 def main() -> int:
@@ -151,8 +169,9 @@ def main() -> int:
         raise SystemExit(f"no such server; there are {', '.join(SERVERS)}")
     results = Results(options.out / "results.json", options.fresh)
     if options.report:
-        report.write_page(results.data, options.out)
-        report.write_document(results.data)
+        data = report.current(results.data)
+        report.write_page(data, options.out)
+        report.write_document(data)
         return 0
     if (os.cpu_count() or 1) < 2:
         raise SystemExit("needs two cores: one for the server, one for the sockets")
@@ -172,8 +191,9 @@ def main() -> int:
         return 130
     finally:
         shared.stop()
-    report.targets(results.data)
-    page = report.write_page(results.data, options.out)
+    data = report.current(results.data)
+    report.targets(data)
+    page = report.write_page(data, options.out)
     print(f"\nCharts: {page}")
     return 0
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from rig import STOLEN
 from servers import HERE, ROOT, SERVERS, TOOLS
 from workloads import WORKLOADS
 
@@ -15,6 +16,36 @@ Data = dict[str, Any]
 Row = dict[str, Any]
 DOCUMENT = ROOT / "docs" / "performance.md"
 CHARTS = TOOLS / "node" / "node_modules" / "chart.js" / "dist" / "chart.umd.min.js"
+
+
+# ---- which records count
+
+
+def calm(records: list[Row]) -> list[Row]:
+    """Those about which the host left the machine alone; if there is none, all."""
+    return [r for r in records if r.get("stolen", 0) < STOLEN] or records
+
+
+def newest(data: Data, records: list[Row]) -> list[Row]:
+    """Those of the last build of wsbus among them."""
+    builds = [data["runs"][r["run"]].get("build") for r in records]
+    return [r for r, build in zip(records, builds, strict=True) if build == builds[-1]]
+
+
+def current(data: Data) -> Data:
+    """The same without what an earlier build of wsbus has done: of a workload, what was measured with the
+    last one that it was measured with. Servers that were not measured beside that one keep what they have,
+    and those that are wsbus are called an earlier build. A server that is not of wsbus is the same in each."""
+    found: dict[str, dict[str, list[Row]]] = {}
+    for workload, by_server in data["records"].items():
+        runs = [r["run"] for records in by_server.values() for r in records]
+        last = data["runs"][max(runs)].get("build")
+        for server, records in by_server.items():
+            kept = newest(data, records)
+            stale = data["runs"][kept[-1]["run"]].get("build") != last
+            name = f"{server}, earlier build" if stale and server.startswith("wsbus") else server
+            found.setdefault(workload, {})[name] = kept
+    return {**data, "records": found}
 
 
 def label(server: str) -> str:
@@ -41,10 +72,10 @@ def ratios(data: Data, workload: str, server: str, other: str, field: str = "cpu
     """Of the two in the same round of the same run."""
     records = data["records"].get(workload, {})
     beside = {
-        (r["run"], r["round"]): r[field] for r in records.get(other, []) if r.get(field, 0) > 0
+        (r["run"], r["round"]): r[field] for r in calm(records.get(other, [])) if r.get(field, 0) > 0
     }
     found = []
-    for record in records.get(server, []):
+    for record in calm(records.get(server, [])):
         base = beside.get((record["run"], record["round"]))
         if base and record.get(field, 0) > 0:
             found.append(record[field] / base)
@@ -53,7 +84,7 @@ def ratios(data: Data, workload: str, server: str, other: str, field: str = "cpu
 
 def values(data: Data, workload: str, server: str, field: str) -> list[float]:
     records = data["records"].get(workload, {}).get(server, [])
-    return [float(r[field]) for r in records if field in r]
+    return [float(r[field]) for r in calm(records) if field in r]
 
 
 def median(data: Data, workload: str, server: str, field: str) -> float | None:
@@ -78,10 +109,12 @@ def remarks(records: list[Row]) -> str:
         words.append(f"{sum(r.get('refused', 0) for r in records)} publishes refused")
     if closed:
         words.append(f"{number(closed, 0)} connections closed")
-    if max(r.get("late", 0) for r in records) > 100:
+    if max(r.get("late", 0) for r in calm(records)) > 100:
         words.append("the publisher was held up")
-    if max(r.get("generator", 0) for r in records) > 0.97:
+    if max(r.get("generator", 0) for r in calm(records)) > 0.97:
         words.append("the generator was at its limit")
+    if min(r.get("stolen", 0) for r in records) >= STOLEN:
+        words.append("the host took processor time each time")
     return ", ".join(words)
 
 
@@ -96,7 +129,7 @@ Column = tuple[str, Callable[[Data, str, str, list[Row]], str]]
 
 
 def field(name: str, digits: int, scale: float = 1) -> Callable[[Data, str, str, list[Row]], str]:
-    return lambda data, w, s, records: spread([r[name] * scale for r in records if name in r], digits)
+    return lambda data, w, s, records: spread([r[name] * scale for r in calm(records) if name in r], digits)
 
 
 def of_floor(data: Data, workload: str, server: str, _: list[Row]) -> str:
@@ -213,7 +246,8 @@ def untold(data: Data) -> Verdict:
     for by_server in data["records"].values():
         for server, records in by_server.items():
             if server.startswith("wsbus"):
-                seen += records + [over for r in records for over in r.get("beyond", [])]
+                more = [r.get("beyond", []) + r.get("disturbed", []) for r in records]
+                seen += records + [over for those in more for over in those]
     silent = sum(
         max(0, r.get("lost", 0) - r.get("told", 0)) + r.get("again", 0) + r.get("silent", 0) for r in seen
     )
@@ -278,11 +312,20 @@ def targets(data: Data) -> None:
 # ---- page and document
 
 def machine_words(data: Data) -> str:
-    run = data["runs"][-1]
-    m = run["machine"]
+    """Where, when, with what, and what does not count."""
+    records = [r for by_server in data["records"].values() for some in by_server.values() for r in some]
+    runs = [data["runs"][n] for n in sorted({r["run"] for r in records})] or data["runs"][-1:]
+    m = runs[-1]["machine"]
+    begin, end = runs[0]["when"], runs[-1].get("until", runs[-1]["when"])
+    if end[:10] == begin[:10]:
+        end = end[11:]
+    trees = list(dict.fromkeys(run["tree"] for run in runs if run.get("tree")))
+    disturbed = sum(r.get("stolen", 0) >= STOLEN for r in records)
     return (
-        f"{m['processor']}, {m['cores']} cores, {m['memory_gib']} GiB, {m['system']},"
-        f" Linux {m['kernel']}; {run['when']}"
+        f"{m['processor']}, {m['cores']} cores, {m['memory_gib']} GiB, {m['system']}, Linux {m['kernel']};"
+        f" {begin} to {end}{'; wsbus ' if trees else ''}{', '.join(trees)}."
+        f" During {disturbed} of {len(records)} measurements the host of the machine took more than a hundredth"
+        " of the processor time; medians and ratios are without them."
     )
 
 

@@ -124,14 +124,17 @@ PATIENCE = 3  # times as many seconds as are to count
 STOLEN = 0.01  # of the processors' time: more, taken by the host, and a round is no measure of anything
 
 
-def stolen() -> tuple[int, int]:
-    """Processor time that a virtual machine did not get from its host, and all of it, since the boot."""
-    values = [int(word) for word in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
-    return values[7], sum(values)
+def stolen(*cores: str) -> tuple[int, int]:
+    """Processor time that a virtual machine did not get from its host, and all of it, since the boot: of
+    these cores, or of all."""
+    names = {f"cpu{core}" for core in cores} or {"cpu"}
+    lines = [line.split() for line in Path("/proc/stat").read_text().splitlines()]
+    found = [[int(word) for word in words[1:9]] for words in lines if words and words[0] in names]
+    return sum(values[7] for values in found), sum(map(sum, found))
 
 
-def stolen_since(then: tuple[int, int]) -> float:
-    now = stolen()
+def stolen_since(then: tuple[int, int], *cores: str) -> float:
+    now = stolen(*cores)
     return (now[0] - then[0]) / max(1, now[1] - then[1])
 
 

@@ -390,7 +390,8 @@ class Bridge(Server):
 
     @classmethod
     def missing(cls, setup: Setup) -> str:
-        there = shutil.which("node") and (TOOLS / "node" / "node_modules" / "ws").exists()
+        packages = [TOOLS / "node" / "node_modules" / name for name in ("ws", "ioredis", "kafkajs")]
+        there = shutil.which("node") and all(package.exists() for package in packages)
         return "" if there else "Node and its packages are missing"
 
     def argv(self) -> list[str]:

@@ -15,8 +15,9 @@ sys.path.insert(0, str(ROOT / "tests" / "bench"))
 
 import fanout  # noqa: E402
 import report  # noqa: E402
+import workloads  # noqa: E402
 from servers import Setup  # noqa: E402
-from workloads import Options, Shape, Station, in_turns  # noqa: E402
+from workloads import Options, Patience, Shape, Station, in_turns  # noqa: E402
 
 pytestmark = pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two cores")
 SHAPE = Shape(sockets=20, each=3, channels=30, rate=1000)
@@ -68,6 +69,54 @@ def test_results_add_up_and_are_shown(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "1.10 (1.10 to 1.10)" in capsys.readouterr().out
     page = report.write_page(data, tmp_path).read_text()
     assert "wsbus (memory)" in page and "/* RESULTS */" not in page
+
+
+def write(path: Path, build: str, server: str, records: list[dict[str, float]]) -> dict[str, object]:
+    results = fanout.Results(path, fresh=False)
+    results.begin({"build": build})
+    for number, record in enumerate(records):
+        results.add("A", server, {"round": number, "p50": 1, "p99": 2, "messages": 9, "busy": 0.5, **record})
+    return report.current(json.loads(path.read_text()))
+
+
+def test_what_the_host_has_disturbed_does_not_count(tmp_path: Path) -> None:
+    records = [{"cpu_us": 5.0, "stolen": 0.0}, {"cpu_us": 9.0, "stolen": 0.2, "lost": 1, "told": 0}]
+    data = write(tmp_path / "results.json", "one", "wsbus-memory", records)
+    assert report.values(data, "A", "wsbus-memory", "cpu_us") == [5.0]
+    assert "During 1 of 2 measurements" in report.machine_words(data)
+    # What was lost was lost.
+    assert [met for what, _, _, met in report.verdicts(data) if "silence" in what] == [False]
+    # Better than nothing, and said.
+    data = write(tmp_path / "other.json", "one", "wsbus-memory", records[1:])
+    assert report.values(data, "A", "wsbus-memory", "cpu_us") == [9.0]
+    assert "the host took processor time each time" in report.rows(data, "A")[1][-1]
+
+
+def test_what_an_earlier_build_has_done_is_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "results.json"
+    for build, server, cpu in (
+        ("one", "wsbus-memory", 5.0),
+        ("one", "wsbus-redis", 6.0),
+        ("one", "floor-redis", 3.0),
+        ("two", "wsbus-memory", 4.0),
+        ("two", "wsbus-memory", 4.5),
+    ):
+        data = write(path, build, server, [{"cpu_us": cpu}])
+    assert report.values(data, "A", "wsbus-memory", "cpu_us") == [4.0, 4.5]
+    assert [row[0] for row in report.rows(data, "A")[1:]] == [
+        "wsbus (memory)",
+        "floor, fed by Redis",
+        "wsbus (Redis), earlier build",
+    ]
+
+
+def test_what_is_measured_again_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    shares = iter([0.3, 0.0, 0.3, 0.3, 0.3, 0.3])
+    monkeypatch.setattr(workloads, "stolen_since", lambda *_: next(shares))
+    patience = Patience(3)
+    assert len(list(patience.records(dict))) == 2  # disturbed once
+    assert len(list(patience.records(dict))) == 3  # twice in a row and no more
+    assert len(list(patience.records(dict))) == 1  # and not more often in all
 
 
 def test_the_document_has_a_place_for_each_workload() -> None:
