@@ -15,6 +15,7 @@ sys.path.insert(0, str(ROOT / "tests" / "bench"))
 
 import fanout  # noqa: E402
 import report  # noqa: E402
+import servers  # noqa: E402
 import workloads  # noqa: E402
 from servers import Setup  # noqa: E402
 from workloads import Options, Patience, Shape, Station, in_turns  # noqa: E402
@@ -117,6 +118,29 @@ def test_what_is_measured_again_has_an_end(monkeypatch: pytest.MonkeyPatch) -> N
     assert len(list(patience.records(dict))) == 2  # disturbed once
     assert len(list(patience.records(dict))) == 3  # twice in a row and no more
     assert len(list(patience.records(dict))) == 1  # and not more often in all
+
+
+@pytest.fixture
+def centrifugo(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(servers, "CENTRIFUGO", str(ROOT / "tests" / "e2e" / "centrifugo.py"))
+
+
+@pytest.mark.usefixtures("programs", "centrifugo")
+def test_centrifugo_is_spoken_to_in_its_own_words() -> None:
+    found: list[dict[str, float]] = []
+    options = Options(rounds=1, seconds=0.3, patience=0)
+    in_turns("A", ["centrifugo"], options, lambda _, __, record: found.append(record), SHAPE, Setup())
+    (record,) = found
+    assert record["messages"] == 300 * 2
+    assert record["lost"] == record["again"] == record["closed"] == 0
+
+
+@pytest.mark.usefixtures("programs", "centrifugo")
+def test_centrifugo_acknowledges_publishes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workloads, "J", Shape(sockets=10, each=1, channels=10, rate=500))
+    record = workloads.publish_once("centrifugo", 0.3)
+    assert record["published"] == record["acknowledged"] == 150
+    assert record["refused"] == 0
 
 
 def test_the_document_has_a_place_for_each_workload() -> None:
