@@ -309,7 +309,7 @@ bench-guard: ## instructions of fixed pieces of work against those recorded (REC
 	    $(if $(RECORD),--record)
 
 GROW_VENV := build/bench/grow-venv
-bench-grow: ## what a delivery and a byte cost as the work grows; draws docs/growth.svg (five minutes)
+bench-grow: ## what a delivery and a byte cost as the work grows; draws docs/growth.svg (a quarter of an hour)
 	$(call packages,run build bench)
 	@$(MAKE) --no-print-directory -j$(JOBS) all $(B)/bench/grow $(GROW_VENV)/ready
 	@$(GROW_VENV)/bin/python tests/bench/grow.py --page
