@@ -197,6 +197,7 @@ COLUMNS: dict[str, list[Column]] = {
     ],
 }
 COLUMNS["workers"] = [c for c in FAN_OUT if c[0] != "of its floor"]
+COLUMNS["flush"] = list(COLUMNS["workers"])
 COLUMNS["workers"].insert(-1, ("generator's core, %", field("generator", 0, 100)))
 COLUMNS["G-idle"] = COLUMNS["E-own"] = COLUMNS["E"]
 

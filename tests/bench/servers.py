@@ -58,6 +58,7 @@ class Setup:
     deflate: bool = False
     workers: int = 1
     spread: bool = False  # server and generator share all cores
+    interval: int = 0  # wsbus's flush_interval, ms
 
 
 def on_cores(cores: str, *argv: str) -> list[str]:
@@ -251,6 +252,7 @@ class Wsbus(Server):
             "buses": {"b": self.bus()},
             "channels": [{"match": "b.{k}", "bus": "b", **self.rule}],
             "limits": BOUNDS,
+            "flush_interval": self.setup.interval,
         }
         if self.setup.deflate:
             config.update(DEFLATE)

@@ -485,6 +485,27 @@ def two_workers(workload: str, names: list[str], options: Options, report: Repor
                     station.close()
 
 
+INTERVALS = (0, 5, 20, 100)
+
+
+def intervals(workload: str, names: list[str], options: Options, report: Report) -> None:
+    """What it is worth to wait for more, side by side."""
+    with contextlib.ExitStack() as stack:
+        found = {}
+        for name in names:
+            for ms in INTERVALS:
+                station = Station(name, Setup(interval=ms), D)
+                stack.callback(station.close)
+                station.stream(0.5)
+                found[f"{name}, {ms} ms"] = station
+        patience = options.patient(options.rounds * len(found))
+        for turn in range(options.rounds):
+            for name, station in found.items():
+                print(f"\r  round {turn + 1} {name:<24}", end="", file=sys.stderr)
+                for record in patience.records(functools.partial(station.stream, options.seconds)):
+                    report(workload, name, {"round": turn, **record})
+
+
 A = Shape(1000, 1, 1, 100)
 B = Shape(10000, 1, 1, 10)
 C = Shape(10000, 1, 10000, 20000)
@@ -535,7 +556,7 @@ WORKLOADS: dict[str, Workload] = {
     "F": Workload("10 000 sockets connect and subscribe at once", connects,
                   ["wsbus-memory", "wsbus-redis", "floor-ws", "nchan", "bridge", "centrifugo"]),
     "G": Workload("A with TLS", turns(A, TLS), ALL, TLS, full=True),
-    "G-idle": Workload("E with TLS, 4 000 sockets", still(replace(E, sockets=4000), TLS), IDLE, TLS,
+    "G-idle": Workload("E with TLS, 10 000 sockets", still(replace(E, sockets=10000), TLS), IDLE, TLS,
                        full=True),
     "H-plain": Workload("A with JSON of 1 KB", turns(PRICES, Setup()),
                         ["wsbus-memory", "wsbus-redis", "floor-redis", "nchan", "bridge", "centrifugo"],
@@ -551,4 +572,5 @@ WORKLOADS: dict[str, Workload] = {
                   ["floor-redis", "wsbus-redis", "bridge", *KAFKA], full=True),
     "workers": Workload("A at 2 000 messages/s, server and generator sharing both cores", two_workers,
                         ["wsbus-memory"], full=True),
+    "flush": Workload("D with flush_interval", intervals, ["wsbus-redis"], full=True),
 }  # fmt: skip
