@@ -291,9 +291,10 @@ comma := ,
 BENCH_FRESH := $(if $(ONLY)$(SERVERS),,--fresh)
 ONLY ?= $(if $(QUICK),$(subst $() ,$(comma),A B C D F))
 SERVERS ?=
-ROUNDS ?= $(if $(QUICK),2,9)
+ROUNDS ?= $(if $(QUICK),2,$(if $(FULL),9,7))
 SECONDS ?= 0.7
 BENCH_ARGS = $(BENCH_FRESH) --rounds $(ROUNDS) --seconds $(SECONDS) $(if $(FULL),--full) \
+    $(if $(QUICK),--patience 0.2) \
     --only "$(ONLY)" --servers "$(SERVERS)"
 
 bench: ## fan-out beside a floor and other servers: ten minutes; QUICK=1: two, FULL=1: everything

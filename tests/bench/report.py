@@ -69,17 +69,13 @@ def spread(values: list[float], digits: int = 2) -> str:
 
 
 def ratios(data: Data, workload: str, server: str, other: str, field: str = "cpu_us") -> list[float]:
-    """Of the two in the same round of the same run."""
+    """Of the two in the same round of the same run; what was measured again stands for what it was before."""
     records = data["records"].get(workload, {})
-    beside = {
-        (r["run"], r["round"]): r[field] for r in calm(records.get(other, [])) if r.get(field, 0) > 0
-    }
-    found = []
-    for record in calm(records.get(server, [])):
-        base = beside.get((record["run"], record["round"]))
-        if base and record.get(field, 0) > 0:
-            found.append(record[field] / base)
-    return found
+    of, by = (
+        {(r["run"], r["round"]): r[field] for r in calm(records.get(name, [])) if r.get(field, 0) > 0}
+        for name in (server, other)
+    )
+    return [value / by[where] for where, value in of.items() if where in by]
 
 
 def values(data: Data, workload: str, server: str, field: str) -> list[float]:

@@ -88,8 +88,10 @@ def test_what_the_host_has_disturbed_does_not_count(tmp_path: Path) -> None:
     # What was lost was lost.
     assert [met for what, _, _, met in report.verdicts(data) if "silence" in what] == [False]
     # Better than nothing, and said.
-    data = write(tmp_path / "other.json", "one", "wsbus-memory", records[1:])
-    assert report.values(data, "A", "wsbus-memory", "cpu_us") == [9.0]
+    again = [{**records[1], "round": 0}, {**records[1], "round": 0, "cpu_us": 8.0}]
+    data = write(tmp_path / "other.json", "one", "wsbus-memory", again)
+    assert report.ratios(data, "A", "wsbus-memory", "wsbus-memory") == [1.0]
+    assert report.values(data, "A", "wsbus-memory", "cpu_us") == [9.0, 8.0]
     assert "the host took processor time each time" in report.rows(data, "A")[1][-1]
 
 
