@@ -155,7 +155,8 @@ def test_not_ready_when_full(start: Start) -> None:
         with Raw(server.port) as two:
             two.upgrade()
             with Raw(server.port) as probe:
-                assert probe.request(ask).status == 503
+                answer = probe.request(ask)
+                assert answer.status == 503 and int(answer.headers["retry-after"]) > 0
 
 
 def test_pings_count_as_frames(start: Start) -> None:

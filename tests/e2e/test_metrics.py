@@ -8,7 +8,7 @@ import re
 import shutil
 import socket
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 from websockets.exceptions import ConnectionClosed
@@ -16,6 +16,7 @@ from websockets.exceptions import ConnectionClosed
 from client import Client
 from raw import Raw, handshake, wait_for
 from server import ROOT, Server, config, run
+from tls_aid import make_pair, tls_config
 
 Start = Callable[..., Server]
 ADMIN = re.compile(r"event=admin_listening address=\"?([^\s\"]+)")
@@ -128,8 +129,23 @@ def test_gaps_are_counted(start: Start) -> None:
     assert value(server, "gaps_total", 'reason="limit"') == 1
 
 
-def test_format(watched: Server) -> None:
-    status, kind, body = get(admin_port(watched))
+@pytest.fixture(scope="module")
+def full(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """All that has figures of its own: TLS, and a bus of each kind, though nobody is there."""
+    pair = make_pair(tmp_path_factory.mktemp("metrics"), "pair")
+    buses = {
+        "m": {"type": "memory"},
+        "r": {"type": "redis", "url": "redis://127.0.0.1:1"},
+        "k": {"type": "kafka", "url": "kafka://127.0.0.1:1"},
+    }
+    server = Server("metrics-full", tls_config(pair, admin="127.0.0.1:0", buses=buses))
+    yield server
+    server.stop()
+
+
+def test_format(full: Server) -> None:
+    wait_for(lambda: "wsbus_kafka_feeds" in get(admin_port(full))[2])
+    status, kind, body = get(admin_port(full))
     assert status == 200 and kind == "text/plain; version=0.0.4; charset=utf-8"
     promtool = shutil.which("promtool")
     assert promtool, "promtool is not installed (deploy/packages)"
@@ -139,9 +155,10 @@ def test_format(watched: Server) -> None:
     assert done.returncode == 0 and not done.stderr, done.stdout + done.stderr
 
 
-def test_names_are_documented(watched: Server) -> None:
+def test_names_are_documented(full: Server) -> None:
     manual = (ROOT / "docs" / "metrics.md").read_text()
-    for name, labels in scrape(watched):
+    wait_for(lambda: ("wsbus_kafka_feeds", 'bus="k"') in scrape(full))
+    for name, labels in scrape(full):
         assert f"`{name}`" in manual, name
         for part in re.findall(r'limit="[^"]*"|reason="[^"]*"', labels):
             assert part in manual, part

@@ -106,8 +106,9 @@ static int set_up(void **state)
 static int clean_up(void **state)
 {
     (void)state;
-    static const char *const names[] = {"a.pem",   "a.key",   "b.pem",   "b.key",
-                                        "old.pem", "old.key", "new.pem", "new.key"};
+    static const char *const names[] = {"a.pem",      "a.key",     "b.pem",   "b.key",
+                                        "old.pem",    "old.key",   "new.pem", "new.key",
+                                        "second.pem", "second.key"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         unlink(path_of(names[i]));
     return rmdir(folder);
@@ -442,8 +443,12 @@ static void test_reload(void **state)
     copy("a.pem", "new.pem");
     copy("a.key", "new.key");
     rig_open(&r);
+    copy("b.pem", "second.pem");
+    copy("b.key", "second.key");
     drop_pair(&r.tls[0]);
+    drop_pair(&r.tls[1]);
     r.tls[0] = pair("new");
+    r.tls[1] = pair("second");
     rig_start(&r);
     struct talk open = talk_at(&r, 0, NULL, NULL);
     assert_true(open.done);
@@ -455,8 +460,14 @@ static void test_reload(void **state)
     tls_reload(r.all, false);
     expect_name(&r, NULL, "a");
 
-    copy("b.pem", "new.pem");
+    copy("b.pem", "new.pem"); /* it is the other one whose key does not fit */
     copy("b.key", "new.key");
+    copy("a.key", "second.key");
+    tls_reload(r.all, true);
+    expect_name(&r, NULL, "a");
+    expect_name(&r, "b.example", "b");
+
+    copy("b.key", "second.key");
     tls_reload(r.all, true);
     expect_name(&r, NULL, "b");
     struct tls_set *before = tls_site_set(tls_site(r.all, 0));
