@@ -4,8 +4,8 @@
     tests/e2e/attackers.py ATTACK PORT SECONDS ADDRESS
 
 PORT is of a listener with proxy_protocol that trusts 127.0.0.1: the attacker says that it is ADDRESS
-(IPv4), or with some attacks somebody else each time, and does what it does for so long, coming back whenever it is thrown out. Prints how often it
-came, and ends.
+(IPv4), or with some attacks somebody else each time, and does what it does for so long, coming back
+whenever it is thrown out. Prints how often it came, and ends.
 """
 
 from __future__ import annotations
@@ -232,7 +232,8 @@ def many_subscriptions(port: int, end: float) -> None:
 
     def batches() -> Iterator[bytes]:
         for n in itertools.count():
-            yield b"".join(text(type="subscribe", id=1, channel=f"plain.s{n}.{i}") for i in range(10))
+            for i in range(10):
+                yield text(type="subscribe", id=1, channel=f"plain.s{n}.{i}")
             yield text(type="subscribe", id=1, channel=f"plain.s{n}." + "x" * 230)
 
     flood(port, end, batches())

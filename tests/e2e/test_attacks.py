@@ -35,9 +35,9 @@ LIMITS = {
     "subscribes_per_second": 20,
     "fragments": 64,
     "errors": 100,
-    "connections": 300,
+    "connections": 500,
     "handshakes_per_second": 200,
-    "half_open": 200,
+    "half_open": 400,  # more than are at the gate at any time while somebody churns
     "subscriptions": 64,
     "channel_bytes": 200,
     "ping_ms": 200,
