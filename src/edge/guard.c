@@ -10,7 +10,8 @@
 #include "edge/http.h"
 #include "edge/tap.h"
 
-#define READS 64 /* of bytes that are thrown away, in one go */
+#define READS 64    /* of bytes that are thrown away, in one go */
+#define READS_ON 64 /* in one turn, of connections that have more */
 
 static void find(struct conn *c, enum guard_finding finding, unsigned code)
 {
@@ -160,12 +161,28 @@ static ssize_t take_turns(struct conn *c, const struct tap_source *from, unsigne
     return sizeof(pong);
 }
 
+/* libwebsockets reads so little at a time (edge/wire.c) that what a publisher has sent in one go would
+ * take many turns of the loop: it is made to read on before the turn ends. */
+static void want_more(struct conn *c)
+{
+    if (!list_empty(&c->guard.found)) return;
+    c->guard.finding = GUARD_MORE;
+    list_append(&c->edge->found, &c->guard.found);
+}
+
+static void read_on(const struct conn *c)
+{
+    struct lws_pollfd ready = {.fd = c->fd, .events = LWS_POLLIN, .revents = LWS_POLLIN};
+    (void)lws_service_fd(lws_get_context(c->wsi), &ready);
+}
+
 static ssize_t read_frames(struct conn *c, const struct tap_source *from, unsigned char *p,
                            size_t n)
 {
     for (int i = 0; i < READS; i++) {
         ssize_t got = tap_read(from, p, n);
         if (got <= 0) return got;
+        if ((size_t)got == n && !from->ssl) want_more(c);
         struct frames_piece piece = {.p = p, .n = (size_t)got};
         bool more = take_frames(c, &piece);
         if (piece.out > 0) return (ssize_t)piece.out;
@@ -240,16 +257,23 @@ static void refuse(struct conn *c, const struct head *h)
     http_refuse(c, &(struct http_answer){h->status, h->headers, h->text});
 }
 
+/* Those that have more take turns; when there were many reads the loop looks at the other sockets, and
+ * finds these again. */
 void guard_turn(struct edge *edge)
 {
+    unsigned reads = 0;
     while (!list_empty(&edge->found)) {
         struct conn *c = LIST_ITEM(list_pop(&edge->found), struct conn, guard.found);
-        switch (c->guard.finding) {
+        enum guard_finding finding = c->guard.finding;
+        c->guard.finding = GUARD_NOTHING;
+        switch (finding) {
         case GUARD_NOTHING: break;
+        case GUARD_MORE:
+            if (reads++ < READS_ON) read_on(c);
+            break;
         case GUARD_CLOSE: conn_peer_closes(c, c->guard.code); break;
         case GUARD_BROKEN: conn_broken(c, c->guard.code); break;
         case GUARD_REFUSAL: refuse(c, &c->http->head.refusal); break;
         }
-        c->guard.finding = GUARD_NOTHING;
     }
 }

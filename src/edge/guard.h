@@ -29,6 +29,7 @@ enum guard_state {
 
 enum guard_finding {
     GUARD_NOTHING,
+    GUARD_MORE,    /* there is more to read */
     GUARD_REFUSAL, /* an answer over HTTP is due */
     GUARD_CLOSE,   /* the client closes; `code` as in frames.h */
     GUARD_BROKEN,  /* `code` is to be told, and the connection to be ended */
@@ -63,7 +64,7 @@ uint64_t guard_upgraded(struct conn *c, uint64_t limit);
 bool guard_compressed(struct conn *c);
 /* Throws away from here on whatever comes. */
 void guard_deafen(struct conn *c);
-/* The end of the loop's turn: does what is due about the findings. */
+/* The end of the loop's turn: reads on where there is more, and does what is due about the findings. */
 void guard_turn(struct edge *edge);
 
 #endif
