@@ -331,6 +331,10 @@ struct wsbus_backend {
     const char *help;                        /* one sentence */
     const struct wsbus_option *options;      /* of a bus; ends with a row without a name */
     const struct wsbus_option *rule_options; /* of a channel rule; may be NULL */
+    /* Its operations answer from inside the call, take no longer than a few microseconds, and of the
+     * host's services it uses none but now, ticks, timers and log: then a worker may stand in for the bus
+     * thread while that sleeps. "On the bus thread" means this too; never are there two at a time. */
+    bool light;
 
     /* Pure: the capabilities of topics under a rule with these values of rule_options. */
     unsigned (*caps)(const struct wsbus_value *rule);

@@ -1,7 +1,6 @@
 #include "base/bell.h"
 
 #include <errno.h>
-#include <stdbool.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -17,6 +16,7 @@ static _Thread_local struct held held;
 
 int bell_open(struct bell *b)
 {
+    b->visit = NULL;
     b->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     return b->fd < 0 ? -errno : 0;
 }
@@ -60,6 +60,28 @@ void bells_ring(void)
     for (unsigned i = 0; i < held.count; i++)
         ring(held.list[i]);
     held.count = 0;
+}
+
+/* What is rung during a visit waits for the end of all, and is rung then. */
+bool bells_visit(const struct bell *own)
+{
+    struct held now = held;
+    bool mine = false;
+    unsigned left = 0;
+    held.count = 0;
+    for (unsigned i = 0; i < now.count; i++) {
+        const struct bell *b = now.list[i];
+        if (!b->visit || !b->visit(b->arg)) bell_ring(b);
+    }
+    for (unsigned i = 0; i < held.count; i++) {
+        if (held.list[i] == own)
+            mine = true;
+        else
+            held.list[left++] = held.list[i];
+    }
+    held.count = left;
+    bells_ring();
+    return mine;
 }
 
 void bells_free(void)

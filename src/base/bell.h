@@ -11,11 +11,17 @@
 #ifndef BASE_BELL_H
 #define BASE_BELL_H
 
+#include <stdbool.h>
+
 #define BELL_POSTS \
     32u /* so many items at most are posted before bells_ring(): others have cores too */
 
 struct bell {
     int fd; /* to be watched for reading */
+    /* Any thread, instead of a ring: does what the one that sleeps would be woken for. False: it did
+     * not, or not all. NULL: nobody else can. Set before there are others who ring. */
+    bool (*visit)(void *arg);
+    void *arg;
 };
 
 int bell_open(struct bell *b); /* 0, or -errno; `fd` is -1 then */
@@ -30,5 +36,8 @@ void bell_answer(const struct bell *b);
 void bells_hold(void);
 void bells_ring(void);
 void bells_free(void);
+/* The same as bells_ring(), but where somebody can be visited that is tried first. `own` is the thread's
+ * own bell, which is not rung. True: it was to be, by what a visit brought. */
+bool bells_visit(const struct bell *own);
 
 #endif

@@ -584,6 +584,7 @@ const struct wsbus_backend backend_memory = {
     .name = "memory",
     .help = "A log for each topic in the memory of this process; gone when it ends.",
     .options = memory_options,
+    .light = true,
     .caps = memory_caps,
     .pos_parse = memory_pos_parse,
     .pos_format = memory_pos_format,

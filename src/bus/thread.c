@@ -15,12 +15,15 @@
 #include "base/log.h"
 #include "base/mem.h"
 
+#define VISIT_BYTES 32768u /* of its inbox: with more of it the thread is worth its wake-up */
+
 struct bus_thread {
     struct wsbus_host host;
     struct bus_thread_spec spec;
     char *name;
     void *instance; /* NULL before open() and from close() on */
     pthread_t thread;
+    pthread_mutex_t in; /* with a light backend: whoever holds it is the bus thread */
     uv_loop_t loop;
     struct bell bell;     /* something is in `inbox` or `posts`, or the thread is to stop */
     uv_poll_t ringing;    /* watches it */
@@ -236,16 +239,31 @@ static void on_closed(const struct wsbus_host *h)
 
 /* ---- the loop ----------------------------------------------------------------------------- */
 
-static void hand_over(struct bus_thread *t)
+static void come_in(struct bus_thread *t)
 {
-    struct inbox_item *item = inbox_take(&t->inbox);
-    if (!item && !t->again) return;
+    if (t->spec.backend->light) pthread_mutex_lock(&t->in);
+}
+
+static void go_out(struct bus_thread *t)
+{
+    if (t->spec.backend->light) pthread_mutex_unlock(&t->in);
+}
+
+static void hand_items(struct bus_thread *t, struct inbox_item *item)
+{
     for (unsigned n = 1; item; n++) {
         struct inbox_item *next = item->next;
         t->spec.item(t->spec.handler, item);
         if (n % BELL_POSTS == 0) bells_ring();
         item = next;
     }
+}
+
+static void hand_over(struct bus_thread *t)
+{
+    struct inbox_item *item = inbox_take(&t->inbox);
+    if (!item && !t->again) return;
+    hand_items(t, item);
     t->again = t->spec.turn && t->spec.turn(t->spec.handler) && !t->closed;
     if (t->again) bell_ring(&t->bell);
 }
@@ -262,20 +280,49 @@ static void run_posts(struct bus_thread *t)
     }
 }
 
+static void begin_close(struct bus_thread *t)
+{
+    void *instance = t->instance;
+    t->closing = true;
+    t->instance = NULL;
+    t->spec.backend->close(instance, t->deadline_ms);
+}
+
 static void on_ring(uv_poll_t *ringing, int status, int events)
 {
     struct bus_thread *t = ringing->data;
     (void)status;
     (void)events;
     bell_answer(&t->bell);
+    come_in(t);
     run_posts(t);
     bool stopping = atomic_load(&t->stopping);
     hand_over(t);
-    if (!stopping || t->closing) return;
-    void *instance = t->instance;
-    t->closing = true;
-    t->instance = NULL;
-    t->spec.backend->close(instance, t->deadline_ms);
+    if (stopping && !t->closing) begin_close(t);
+    go_out(t);
+}
+
+/* When the wheel has something to do, on its clock. */
+static uint64_t next_due(const struct bus_thread *t)
+{
+    uint64_t wait = timers_wait(&t->wheel);
+    return wait == UINT64_MAX ? UINT64_MAX : t->wheel.now + wait;
+}
+
+/* On a worker. What cannot be done here is left for the thread, which is woken then. */
+static bool on_visit(void *arg)
+{
+    struct bus_thread *t = arg;
+    if (atomic_load_explicit(&t->inbox.bytes, memory_order_relaxed) > VISIT_BYTES) return false;
+    if (pthread_mutex_trylock(&t->in) != 0) return false;
+    bool done = t->instance && !t->again;
+    if (done) {
+        hand_items(t, inbox_take(&t->inbox));
+        t->again = t->spec.waits(t->spec.handler);
+        done = !t->again && next_due(t) >= t->alarm_due;
+    }
+    pthread_mutex_unlock(&t->in);
+    return done;
 }
 
 /* What is due is judged by the time before the loop looked at its sockets last: where the process
@@ -283,8 +330,10 @@ static void on_ring(uv_poll_t *ringing, int status, int events)
 static void on_alarm(uv_timer_t *alarm)
 {
     struct bus_thread *t = alarm->data;
+    come_in(t);
     t->alarm_due = UINT64_MAX;
     timers_run(&t->wheel, t->looked);
+    go_out(t);
 }
 
 static void on_prepare(uv_prepare_t *prepare)
@@ -292,10 +341,12 @@ static void on_prepare(uv_prepare_t *prepare)
     struct bus_thread *t = prepare->data;
     t->looked = clock_ticks();
     bells_ring();
-    uint64_t wait = timers_wait(&t->wheel);
-    uint64_t due = wait == UINT64_MAX ? UINT64_MAX : t->wheel.now + wait;
-    if (due == t->alarm_due) return;
+    come_in(t);
+    uint64_t due = next_due(t);
+    bool same = due == t->alarm_due;
     t->alarm_due = due;
+    go_out(t);
+    if (same) return;
     if (due == UINT64_MAX) {
         uv_timer_stop(&t->alarm);
         return;
@@ -368,6 +419,10 @@ static int open_loop(struct bus_thread *t)
     }
     uv_timer_init(&t->loop, &t->alarm);
     uv_prepare_init(&t->loop, &t->prepare);
+    if (t->spec.backend->light) {
+        t->bell.visit = on_visit;
+        t->bell.arg = t;
+    }
     t->ringing.data = t->alarm.data = t->prepare.data = t;
     t->alarm_due = UINT64_MAX;
     uv_prepare_start(&t->prepare, on_prepare);
@@ -404,6 +459,7 @@ static void release(struct bus_thread *t)
     close_loop(t);
     bell_close(&t->bell); /* not earlier: posters may ring as long as there is an inbox */
     uv_sem_destroy(&t->opened);
+    pthread_mutex_destroy(&t->in);
     free(t->name);
     free(t);
 }
@@ -424,6 +480,7 @@ struct bus_thread *bus_thread_start(const struct bus_thread_spec *spec, char *er
         return NULL;
     }
     uv_sem_init(&t->opened, 0);
+    pthread_mutex_init(&t->in, NULL);
     inbox_init(&t->inbox, spec->inbox_bytes, wake, t);
     inbox_init(&t->posts, SIZE_MAX, wake, t);
     timers_init(&t->wheel, clock_ticks());

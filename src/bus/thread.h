@@ -2,7 +2,12 @@
  *
  * It knows nothing of feeds: what comes out of the backend and out of the inbox goes to a handler
  * (hub/). The sink functions of the host given to the backend are the handler's. Everything in
- * the handler runs on the bus thread. */
+ * the handler runs on the bus thread.
+ *
+ * Where the backend says that it is `light`, a worker that has posted a little while the bus thread sleeps
+ * does the work in its place, as a visitor: to wake a thread costs several times what a publish does. There
+ * is one of them at a time; nobody waits for a visitor but the bus thread itself. What is to be done later
+ * (timers, turns) is left to it. */
 #ifndef BUS_THREAD_H
 #define BUS_THREAD_H
 
@@ -29,6 +34,8 @@ struct bus_thread_spec {
      * looked at everything else once, so that work that can wait does not hold up what cannot.
      * May be NULL. */
     bool (*turn)(void *handler);
+    /* Is there something for turn() to do? With a light backend; else it may be NULL. */
+    bool (*waits)(void *handler);
 };
 
 /* Starts the thread, which opens the instance. NULL with one sentence in `err`. Sink functions may

@@ -114,8 +114,9 @@ static void on_turn(uv_prepare_t *p)
 {
     struct worker *w = p->data;
     uint64_t now = clock_ticks();
-    bells_ring(); /* first: writing takes long */
     guard_turn(&w->edge);
+    if (bells_visit(&w->bell)) /* first: writing takes long */
+        session_worker_inbox(w->edge.sessions);
     timers_run(&w->edge.wheel, w->looked);
     w->looked = now;
     if (session_worker_turn(w->edge.sessions, SLICE))

@@ -455,6 +455,13 @@ static void past_turn(struct follower *s)
         replay_pull(s);
 }
 
+static bool on_waits(void *handler)
+{
+    const struct hub_bus *b = handler;
+
+    return !list_empty(&b->pulls) || b->reads.count > 0;
+}
+
 /* A few chunks of replays, then what is live has its turn: thousands who resume at once must not
  * make everybody else wait for all of them. True: there is more, and no reason to pause. */
 static bool on_turn(void *handler)
@@ -462,7 +469,7 @@ static bool on_turn(void *handler)
     struct hub_bus *b = handler;
     uint64_t now;
 
-    if (list_empty(&b->pulls) && b->reads.count == 0) return false;
+    if (!on_waits(b)) return false;
     now = clock_us();
     pace_turn(&b->pace, now);
     while (bus_instance(b) && !list_empty(&b->pulls) && pace_may(&b->pace)) {
@@ -525,6 +532,7 @@ struct hub_bus *bus_start(const struct hub_bus_spec *spec, char *err, size_t err
         .handler = b,
         .item = on_item,
         .turn = on_turn,
+        .waits = on_waits,
     };
 
     b->config = spec->config;

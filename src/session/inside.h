@@ -47,7 +47,7 @@ struct session_worker {
     struct session_worker_spec spec;
     struct inbox **buses;
     unsigned bus_count;
-    unsigned posted; /* items, to the buses */
+    unsigned posted; /* items, to the buses, in this turn */
     uint64_t now;    /* clock_ticks() of this entry from outside */
     struct outq_limits limits;
     struct budget_rates rates;

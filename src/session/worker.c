@@ -328,6 +328,7 @@ bool session_worker_turn(struct session_worker *w, unsigned slice)
     enum flush_state state;
 
     w->now = clock_ticks();
+    w->posted = 0; /* bells have been rung */
     flush_begin(&w->flush, w->congested);
     hold(w);
     write_some(w, slice);

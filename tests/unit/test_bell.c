@@ -96,6 +96,61 @@ static void test_more_bells_than_can_be_held(void **state)
     }
 }
 
+struct host {
+    const struct bell *answers, *again; /* what is rung during the visit */
+    bool able;
+    int visits;
+};
+
+static bool on_visit(void *arg)
+{
+    struct host *h = arg;
+    h->visits++;
+    if (h->answers) bell_ring(h->answers);
+    if (h->again) bell_ring(h->again);
+    return h->able;
+}
+
+static void test_visits(void **state)
+{
+    struct bell own, other, bus;
+    struct host host = {.answers = &own, .able = true};
+    (void)state;
+    assert_int_equal(bell_open(&own), 0);
+    assert_int_equal(bell_open(&other), 0);
+    assert_int_equal(bell_open(&bus), 0);
+    bus.visit = on_visit;
+    bus.arg = &host;
+    bells_hold();
+    assert_false(bells_visit(&own)); /* nobody rang */
+    bell_ring(&bus);
+    bell_ring(&bus);
+    bell_ring(&other);
+    assert_true(bells_visit(&own));
+    assert_int_equal(host.visits, 1);
+    assert_true(rings(&other, 0));
+    assert_false(rings(&bus, 0) || rings(&own, 0));
+    host = (struct host){.able = false}; /* it has to be woken itself */
+    bell_ring(&bus);
+    assert_false(bells_visit(&own));
+    assert_true(rings(&bus, 0));
+    bell_answer(&bus);
+    host = (struct host){.again = &bus, .able = true}; /* it has more to do, which is its own */
+    bell_ring(&bus);
+    assert_false(bells_visit(&own));
+    assert_int_equal(host.visits, 1);
+    assert_true(rings(&bus, 0));
+    bell_answer(&bus);
+    bell_ring(&bus);
+    bells_ring(); /* visits nobody */
+    assert_int_equal(host.visits, 1);
+    assert_true(rings(&bus, 0));
+    bells_free();
+    bell_close(&own);
+    bell_close(&other);
+    bell_close(&bus);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -103,6 +158,7 @@ int main(void)
         cmocka_unit_test(test_of_another_thread),
         cmocka_unit_test(test_rings_are_held_back),
         cmocka_unit_test(test_more_bells_than_can_be_held),
+        cmocka_unit_test(test_visits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

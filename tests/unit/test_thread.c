@@ -12,6 +12,7 @@
 #include <semaphore.h>
 #include <unistd.h>
 
+#include "base/bell.h"
 #include "base/clock.h"
 #include "base/list.h"
 #include "bus/thread.h"
@@ -24,7 +25,10 @@ static struct {
     struct wsbus_watch *watch;
     int pipe[2];
     int ticks, readable, worked, posted, items, turns, items_at_close, late_items;
-    int more; /* turns that are to be asked for again */
+    int more;                  /* turns that are to be asked for again */
+    int visited;               /* items on other threads */
+    bool waits;                /* something is left for a turn */
+    struct wsbus_timer *later; /* to be set with the next item */
     bool worked_elsewhere, closed, leave_watch;
     bool stood, read_first;
     uint64_t deadline, due;
@@ -76,13 +80,28 @@ static const struct wsbus_backend probe = {
     .close = probe_close,
 };
 
+static const struct wsbus_backend light_probe = {
+    .name = "probe",
+    .light = true,
+    .open = probe_open,
+    .close = probe_close,
+};
+
 static void on_item(void *handler, struct inbox_item *item)
 {
     assert_ptr_equal(handler, &done);
     seen.items++;
+    if (!on_bus_thread()) seen.visited++;
+    if (seen.later) seen.host->timer_set(seen.later, 1);
     if (!bus_thread_instance(thread)) seen.late_items++;
     inbox_settle(bus_thread_inbox(thread), item->bytes);
     free(item);
+}
+
+static bool on_waits(void *handler)
+{
+    (void)handler;
+    return seen.waits;
 }
 
 static bool on_turn(void *handler)
@@ -98,25 +117,37 @@ static void on_closed(const struct wsbus_host *host)
     seen.closed = on_bus_thread() && bus_thread_handler(host) == &done;
 }
 
-static int setup(void **state)
+static int start(const struct wsbus_backend *backend)
 {
-    (void)state;
     sem_init(&done, 0, 0);
     memset(&seen, 0, sizeof(seen));
     static const struct wsbus_value values[1];
     struct bus_thread_spec spec = {
         .name = "a long name of a bus",
-        .backend = &probe,
+        .backend = backend,
         .values = values,
         .inbox_bytes = 1000,
         .sink.closed = on_closed,
         .handler = &done,
         .item = on_item,
         .turn = on_turn,
+        .waits = on_waits,
     };
     char err[100];
     thread = bus_thread_start(&spec, err, sizeof(err));
     return thread ? 0 : -1;
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    return start(&probe);
+}
+
+static int setup_light(void **state)
+{
+    (void)state;
+    return start(&light_probe);
 }
 
 static int teardown(void **state)
@@ -179,6 +210,98 @@ static void a_turn_comes_again_while_there_is_more(void **state)
     bus_thread_stop(thread, 1234);
     assert_int_equal(seen.turns, 4);
     bus_thread_free(thread);
+}
+
+/* What a worker does at the end of a turn. */
+static void post_and_visit(int items)
+{
+    struct bell own;
+    assert_int_equal(bell_open(&own), 0);
+    bells_hold();
+    while (items-- > 0)
+        post_item();
+    assert_false(bells_visit(&own));
+    bells_free();
+    bell_close(&own);
+}
+
+static void a_visitor_does_what_little_there_is(void **state)
+{
+    (void)state;
+    post_and_visit(3);
+    assert_int_equal(seen.items, 3);
+    assert_int_equal(seen.visited, 3);
+    stop();
+    assert_int_equal(seen.turns, 0); /* it was not woken */
+}
+
+static void much_is_for_the_thread(void **state)
+{
+    (void)state;
+    post_and_visit(4000); /* of 10 bytes */
+    sem_wait(&done);
+    stop();
+    assert_int_equal(seen.items, 4000);
+    assert_int_equal(seen.visited, 0);
+}
+
+static void what_a_visitor_leaves_is_done_by_the_thread(void **state)
+{
+    (void)state;
+    seen.waits = true;
+    post_and_visit(1);
+    sem_wait(&done); /* the turn */
+    stop();
+    assert_int_equal(seen.visited, 1);
+    assert_true(seen.turns >= 1);
+}
+
+static void on_later(void *arg)
+{
+    (void)arg;
+    assert_true(on_bus_thread());
+    seen.host->timer_free(seen.later);
+    seen.later = NULL;
+    sem_post(&done);
+}
+
+static void make_later(void *arg)
+{
+    (void)arg;
+    seen.later = seen.host->timer(seen.host, on_later, NULL);
+    sem_post(&done);
+}
+
+static void a_timer_that_a_visitor_sets_fires(void **state)
+{
+    (void)state;
+    seen.host->post(seen.host, make_later, NULL);
+    sem_wait(&done);
+    post_and_visit(1);
+    sem_wait(&done);
+    stop();
+    assert_int_equal(seen.items, 1);
+}
+
+static void *visit_often(void *arg)
+{
+    (void)arg;
+    for (int i = 0; i < 1000; i++)
+        post_and_visit(3);
+    return NULL;
+}
+
+static void visitors_are_one_at_a_time(void **state)
+{
+    (void)state;
+    pthread_t visitor[4];
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(pthread_create(&visitor[i], NULL, visit_often, NULL), 0);
+    for (int i = 0; i < 4; i++)
+        pthread_join(visitor[i], NULL);
+    stop();
+    assert_int_equal(seen.items, 12000);
+    assert_true(seen.visited > 0);
 }
 
 static void on_tick(void *arg)
@@ -389,6 +512,7 @@ static void posts_come_from_any_thread(void **state)
 }
 
 #define CASE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define LIGHT(f) cmocka_unit_test_setup_teardown(f, setup_light, teardown)
 
 int main(void)
 {
@@ -402,6 +526,12 @@ int main(void)
         CASE(what_came_before_a_timer_is_read_before_it_fires),
         CASE(blocking_work_is_done_elsewhere),
         CASE(posts_come_from_any_thread),
+        LIGHT(items_are_handed_over_before_close_and_after),
+        LIGHT(a_visitor_does_what_little_there_is),
+        LIGHT(much_is_for_the_thread),
+        LIGHT(what_a_visitor_leaves_is_done_by_the_thread),
+        LIGHT(a_timer_that_a_visitor_sets_fires),
+        LIGHT(visitors_are_one_at_a_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
