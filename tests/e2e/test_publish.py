@@ -39,6 +39,19 @@ def test_a_message_frame(client: Client, channel: str) -> None:
     assert list(client.next("message")) == ["type", "channel", "pos", "ts", "data"]
 
 
+def test_a_burst_is_answered_in_order(client: Client, connect: Connect, channel: str) -> None:
+    """Many times what the bridge reads of a socket at once, and frames that are cut by that."""
+    other = connect()
+    other.subscribe(channel)
+    sizes = [1, 100, 480, 512, 528, 600, 3000] * 10
+    frames = [
+        {"type": "publish", "id": i, "channel": channel, "text": "x" * n} for i, n in enumerate(sizes)
+    ]
+    client.send_together(*frames)
+    assert [client.next("published")["id"] for _ in sizes] == list(range(len(sizes)))
+    assert [len(other.next("message")["text"]) for _ in sizes] == sizes
+
+
 def test_publish_forms(client: Client, channel: str) -> None:
     client.subscribe(channel)
     cases: list[tuple[dict[str, Any], str, bytes | None]] = [
