@@ -39,6 +39,8 @@ static int open_kafka(char **argv)
     rd_kafka_topic_partition_list_destroy(all);
     queue = rd_kafka_queue_get_consumer(k);
     rd_kafka_queue_io_event_enable(queue, ends[1], "1", 1);
+    /* It is told of a queue that gets something, not of one that has something. */
+    if (write(ends[1], "1", 1) != 1) wire_die("pipe");
     return ends[0];
 }
 

@@ -236,8 +236,8 @@ static void take_frame(struct conn *c, const struct wire_frame *f)
 {
     size_t len = f->len;
     if (f->opcode == 9) {
-        static const char pong[6] = {(char)0x8a, (char)0x80};
-        if (len == 0) link_write_all(&c->link, pong, sizeof(pong));
+        char pong[WIRE_PONG_MAX];
+        link_write_all(&c->link, pong, wire_pong(pong, f));
         return;
     }
     if (f->opcode == 8) c->said_why = true;

@@ -131,8 +131,8 @@ static size_t take_frames(struct conn *c, char *in, size_t n)
                            wire_masked(hello, centrifugo_hello, strlen(centrifugo_hello)));
     }
     for (; wire_frame(in + at, n - at, &f); at += f.size) {
-        static const char pong[6] = {(char)0x8a, (char)0x80};
-        if (f.opcode == 9) link_write_all(&c->link, pong, sizeof(pong));
+        char pong[WIRE_PONG_MAX];
+        if (f.opcode == 9) link_write_all(&c->link, pong, wire_pong(pong, &f));
         if (f.opcode == 1) take_text(f.payload, f.len);
     }
     return at;

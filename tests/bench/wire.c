@@ -47,6 +47,14 @@ size_t wire_head(char *out, unsigned opcode, size_t len)
     return 2 + bytes;
 }
 
+size_t wire_pong(char *out, const struct wire_frame *ping)
+{
+    size_t n = ping->len < 126 ? ping->len : 0;
+    memcpy(out, (char[6]){(char)0x8a, (char)(0x80 | n)}, 6); /* masked with zeros */
+    memcpy(out + 6, ping->payload, n);
+    return 6 + n;
+}
+
 size_t wire_masked(char *out, const char *text, size_t len)
 {
     size_t head = wire_head(out, 1, len);

@@ -20,6 +20,9 @@ size_t wire_head(char *out, unsigned opcode, size_t len);
 /* A masked text frame, at most 14 bytes more than the text. The mask of zeros is as good as any on
  * loopback, and a server has to apply it like any other. */
 size_t wire_masked(char *out, const char *text, size_t len);
+/* The answer to a ping, as a client sends it; without an answer who pings closes. */
+#define WIRE_PONG_MAX (6 + 125)
+size_t wire_pong(char *out, const struct wire_frame *ping);
 
 /* A non-blocking connection to a port of 127.0.0.1; it may not be there yet. Ends the program if there
  * can be none. Each `number` of sixteen has an address of its own: the more of the ports of one are taken,
