@@ -149,3 +149,14 @@ def test_the_document_has_a_place_for_each_workload() -> None:
     text = report.DOCUMENT.read_text()
     for name in ("machine", "targets", *report.WORKLOADS):
         assert f"<!-- {name} -->\n" in text and f"<!-- end of {name} -->" in text
+
+
+@pytest.mark.usefixtures("programs")
+def test_pings_are_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or all sockets would be closed in the middle of a long run."""
+    monkeypatch.setattr(servers, "BOUNDS", {**servers.BOUNDS, "ping_ms": 300, "pong_ms": 1000})
+    found: list[dict[str, float]] = []
+    options = Options(rounds=1, seconds=2, patience=0)
+    in_turns("A", ["wsbus-memory"], options, lambda _, __, record: found.append(record), SHAPE, Setup())
+    (record,) = found
+    assert record["lost"] == record["closed"] == 0

@@ -16,14 +16,14 @@ from typing import Any
 
 
 class SharedTls(ssl.SSLSocket):
-    turn: threading.RLock | None = None  # once the handshake is over
+    turn: threading.Lock | None = None  # once the handshake is over
     patience: float | None = None
 
     def do_handshake(self, block: bool = False) -> None:
         super().do_handshake(block)
         self.patience = self.gettimeout()
         super().settimeout(0)
-        self.turn = threading.RLock()
+        self.turn = threading.Lock()
 
     def settimeout(self, value: float | None) -> None:
         if self.turn:
