@@ -43,20 +43,20 @@ static struct fan_group *group_new(struct fanout *f, uint64_t channel)
 
 static void group_resize(struct fan_group *g, uint32_t size)
 {
-    struct fan_member **own = g->list == &g->only ? NULL : g->list;
+    struct fan_seat *own = g->list == &g->only ? NULL : g->list;
 
-    g->list = mem_grow(own, size * sizeof(struct fan_member *));
+    g->list = mem_grow(own, size * sizeof(struct fan_seat));
     if (!own && g->count > 0) g->list[0] = g->only;
     g->size = size;
 }
 
-static void enlist(struct fan_member *m)
+static void enlist(struct fan_seat seat)
 {
-    struct fan_group *g = m->group;
+    struct fan_group *g = seat.member->group;
 
     if (g->count == g->size) group_resize(g, g->size > 1 ? g->size * 2 : GROUP_SMALLEST);
-    m->index = g->count;
-    g->list[g->count++] = m;
+    seat.member->index = g->count;
+    g->list[g->count++] = seat;
 }
 
 static void delist(struct fan_member *m)
@@ -65,17 +65,17 @@ static void delist(struct fan_member *m)
 
     g->count--;
     g->list[m->index] = g->list[g->count];
-    g->list[m->index]->index = m->index;
+    g->list[m->index].member->index = m->index;
     /* At a quarter, so that one who comes and goes at the border does not move the list. */
     if (g->size > GROUP_SMALLEST && g->count < g->size / 4) group_resize(g, g->size / 2);
 }
 
-void fanout_join(struct fanout *f, uint64_t channel, struct fan_member *m)
+void fanout_join(struct fanout *f, uint64_t channel, struct fan_seat seat)
 {
     struct fan_group *g = fanout_group(f, channel);
 
-    m->group = g ? g : group_new(f, channel);
-    enlist(m);
+    seat.member->group = g ? g : group_new(f, channel);
+    enlist(seat);
     f->members++;
 }
 
@@ -100,10 +100,10 @@ void fanout_aside(struct fan_member *m)
     m->group->aside++;
 }
 
-void fanout_back(struct fan_member *m)
+void fanout_back(struct fan_seat seat)
 {
-    m->group->aside--;
-    enlist(m);
+    seat.member->group->aside--;
+    enlist(seat);
 }
 
 void fanout_release(struct fanout *f, struct fan_group *g)

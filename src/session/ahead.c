@@ -15,7 +15,7 @@ static void fetch(const void *p, size_t n)
 
 /* Of those channels that have one member; the others fetch theirs as they go (answers.c). */
 static unsigned fetch_members(struct fanout *f, const uint64_t *channels, unsigned count,
-                              const struct subscription **ret)
+                              const struct session **ret)
 {
     uint64_t hashes[AHEAD];
     unsigned found = 0;
@@ -29,15 +29,15 @@ static unsigned fetch_members(struct fanout *f, const uint64_t *channels, unsign
     for (unsigned i = 0; i < count; i++) {
         const struct fan_group *g = fanout_group(f, channels[i]);
         if (!g || g->count != 1) continue;
-        ret[found] = CONTAINER_OF(g->list[0], struct subscription, member);
-        fetch(ret[found++], sizeof(struct fan_member));
+        ret[found] = g->list[0].owner;
+        fetch(ret[found++], SESSION_OFTEN);
     }
     return found;
 }
 
 unsigned ahead_fetch(struct session_worker *w, const struct inbox_item *item)
 {
-    const struct subscription *subs[AHEAD];
+    const struct session *sessions[AHEAD];
     uint64_t channels[AHEAD];
     unsigned items = 0, count = 0;
 
@@ -46,10 +46,8 @@ unsigned ahead_fetch(struct session_worker *w, const struct inbox_item *item)
         if (item->kind == MAIL_LIVE)
             channels[count++] = CONTAINER_OF(item, struct mail_frame, item)->id;
     if (count < 2) return items;
-    count = fetch_members(&w->fanout, channels, count, subs);
+    count = fetch_members(&w->fanout, channels, count, sessions);
     for (unsigned i = 0; i < count; i++)
-        fetch(subs[i]->session, SESSION_OFTEN);
-    for (unsigned i = 0; i < count; i++)
-        fetch(subs[i]->session->t, sizeof(struct transport));
+        fetch(sessions[i]->t, sizeof(struct transport));
     return items;
 }

@@ -106,22 +106,25 @@ static void on_left(struct session_worker *w, const struct mail_left *m)
 
 /* ---- messages -------------------------------------------------------------------------------- */
 
-/* Many members are not in the processor's cache, those who do not read above all. */
+/* Many sessions are not in the processor's cache, those who do not read above all. */
 static void fetch_ahead(const struct fan_group *g, uint32_t i)
 {
-    if (i + 12 < g->count) __builtin_prefetch(g->list[i + 12]);
     if (i + 8 < g->count) {
-        struct subscription *sub = CONTAINER_OF(g->list[i + 8], struct subscription, member);
-        const char *s = (const char *)sub->session;
+        const char *s = g->list[i + 8].owner;
         for (size_t at = 0; at < 256; at += 64)
             __builtin_prefetch(s + at);
     }
     if (i + 4 < g->count) {
-        struct subscription *sub = CONTAINER_OF(g->list[i + 4], struct subscription, member);
-        struct outq_place tail = sub->session->out.tail;
+        const struct session *s = g->list[i + 4].owner;
+        struct outq_place tail = s->out.tail;
         if (tail.block) __builtin_prefetch(&tail.block->entries[tail.i], 1);
         if (tail.block) __builtin_prefetch(tail.block, 1);
     }
+}
+
+static struct subscription *member_of(const struct fan_seat *seat)
+{
+    return CONTAINER_OF(seat->member, struct subscription, member);
 }
 
 /* For those members whose sockets take data, or for the others. A socket that chokes while the mail
@@ -142,21 +145,20 @@ static bool fan_out(struct session_worker *w, struct mail_frame *m, bool to_chok
         others = stalls_append(w, g, &m->slip, message);
     }
     for (uint32_t i = 0; i < g->count; i++) {
-        struct subscription *sub = CONTAINER_OF(g->list[i], struct subscription, member);
-        uint32_t tag = message ? sub->tag : OUTQ_CAPPED;
-        const struct session *s = sub->session;
+        struct fan_seat seat = g->list[i];
+        struct session *s = seat.owner;
         fetch_ahead(g, i);
         if ((s->flush.choked && s->choked_in != w->round) != to_choked) {
             others = true;
             continue;
         }
-        if (sub->session->raw) {
-            raw_push(sub->session, &form, &m->slip, &(struct raw_way){OUTQ_CAPPED, g});
+        if (seat.flags & SEAT_RAW) {
+            raw_push(s, &form, &m->slip, &(struct raw_way){OUTQ_CAPPED, g});
             continue;
         }
-        if (sub->tag && sub->lane->many) lane_see(sub->lane, m->slip.frame);
-        session_push(sub->session, &m->slip, tag, g);
-        if (to_choked) stall_consider(sub);
+        if (seat.flags & SEAT_SEES) lane_see(member_of(&seat)->lane, m->slip.frame);
+        session_push(s, &m->slip, message ? seat.tag : OUTQ_CAPPED, g);
+        if (to_choked) stall_consider(member_of(&seat));
     }
     raw_form_done(&form);
     g->busy = false;
@@ -210,21 +212,22 @@ static struct slip *row_run(const struct row *r)
 }
 
 /* One by one, for whom the run is not: /raw, or one whose every message is looked at. */
-static void row_push(struct row *r, struct subscription *sub, struct fan_group *g)
+static void row_push(struct row *r, const struct fan_seat *seat, struct fan_group *g)
 {
-    struct session *s = sub->session;
+    struct session *s = seat->owner;
+    bool raw = seat->flags & SEAT_RAW;
 
     for (unsigned i = 0; i < r->count; i++) {
         struct slip *slip = &r->list[i]->slip;
-        if (s->raw) {
+        if (raw) {
             if (!r->raw) r->forms[i] = (struct raw_form){.kind = RAW_UNREAD};
             raw_push(s, &r->forms[i], slip, &(struct raw_way){OUTQ_CAPPED, g});
             continue;
         }
-        if (sub->tag && sub->lane->many) lane_see(sub->lane, slip->frame);
-        session_push(s, slip, sub->tag, g);
+        if (seat->flags & SEAT_SEES) lane_see(member_of(seat)->lane, slip->frame);
+        session_push(s, slip, seat->tag, g);
     }
-    if (s->raw) r->raw = true;
+    if (raw) r->raw = true;
 }
 
 static void row_done(struct row *r)
@@ -251,15 +254,15 @@ unsigned session_answer_row(struct session_worker *w, struct inbox_item *item, b
     for (unsigned i = 0; i < row.count; i++)
         *ret_others |= stalls_append(w, g, &row.list[i]->slip, true);
     for (uint32_t i = 0; i < g->count; i++) {
-        struct subscription *sub = CONTAINER_OF(g->list[i], struct subscription, member);
-        struct session *s = sub->session;
+        struct fan_seat seat = g->list[i];
+        struct session *s = seat.owner;
         fetch_ahead(g, i);
         if (s->flush.choked && s->choked_in != w->round)
             *ret_others = true;
-        else if (s->raw || s->flush.choked || (sub->tag && sub->lane->many))
-            row_push(&row, sub, g);
+        else if (seat.flags || s->flush.choked)
+            row_push(&row, &seat, g);
         else
-            session_push(s, run, sub->tag, g);
+            session_push(s, run, seat.tag, g);
     }
     row_done(&row);
     slip_unref(run);

@@ -169,7 +169,7 @@ void stalls_written(struct session *s)
     while (stalls_some(s)) {
         struct subscription *sub = stall_of(s->stalls.next)->sub;
         stall_free(sub->stall);
-        fanout_back(&sub->member);
+        fanout_back(subscription_seat(sub));
     }
 }
 

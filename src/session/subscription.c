@@ -82,6 +82,16 @@ struct span subscription_channel(const struct subscription *sub)
     return span_of(sub->channel, sub->channel_len);
 }
 
+struct fan_seat subscription_seat(struct subscription *sub)
+{
+    struct session *s = sub->session;
+    struct fan_seat seat = {.member = &sub->member, .owner = s, .tag = sub->tag};
+
+    if (s->raw) seat.flags |= SEAT_RAW;
+    if (sub->lane && sub->lane->many) seat.flags |= SEAT_SEES;
+    return seat;
+}
+
 /* ---- replies in order ------------------------------------------------------------------------ */
 
 struct subscription *subscription_awaited(struct session *s, struct span channel)
@@ -172,7 +182,7 @@ static void enter(struct subscription *sub, enum subscription_state next, uint64
         return;
     case SUB_LIVE:
         end_replay(sub);
-        fanout_join(&s->w->fanout, channel, &sub->member);
+        fanout_join(&s->w->fanout, channel, subscription_seat(sub));
         return;
     case SUB_LEAVING:
         end_replay(sub);

@@ -39,6 +39,11 @@ struct subscription *subscription_new(struct session *s, unsigned bus, struct sp
 /* It asked for the past: it counts as a replay until it is live or gone. */
 void subscription_replays(struct subscription *sub);
 struct subscription *subscription_find(struct session_worker *w, uint64_t number);
+/* What a message needs to know of it: the session, the tag and flags. All stay as they are from the
+ * first message on. */
+struct fan_seat subscription_seat(struct subscription *sub);
+#define SEAT_RAW 1u  /* the session has no frames of ours (session/raw.c) */
+#define SEAT_SEES 2u /* its lane looks at each message (session/lane.h) */
 /* The one that is not leaving. */
 struct subscription *subscription_named(struct session *s, struct span channel);
 struct span subscription_channel(const struct subscription *sub);

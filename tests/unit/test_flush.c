@@ -26,7 +26,7 @@ static int setup(void **state)
     fanout_init(&f.fanout);
     flush_init(&f.flush, &f.fanout);
     for (int i = 0; i < 2; i++)
-        fanout_join(&f.fanout, (uint64_t)i, &f.member[i]);
+        fanout_join(&f.fanout, (uint64_t)i, (struct fan_seat){.member = &f.member[i]});
     f.busy = fanout_group(&f.fanout, 0);
     f.quiet = fanout_group(&f.fanout, 1);
     for (int i = 0; i < 10; i++)
