@@ -359,6 +359,9 @@ struct wsbus_backend {
     void (*unsubscribe)(void *bus, uint64_t feed);
     /* -> published(). Publishes to one topic keep their order for each partition. */
     void (*publish)(void *bus, uint64_t token, const struct wsbus_publish *p);
+    /* These are about to be published: a hint, so that waits for memory can be taken together. May be
+     * NULL. */
+    void (*expect)(void *bus, const struct wsbus_publish *const *list, size_t count);
     /* -> located(). Only with WSBUS_CAP_LOG. */
     void (*locate)(void *bus, uint64_t token, const struct wsbus_locate *l);
     /* -> chunk(). Only with WSBUS_CAP_LOG. Reads are independent of each other: there is nothing

@@ -7,6 +7,8 @@
 #include "base/mem.h"
 
 #define MAP_LEAST 8
+#define MAP_KEPT \
+    64 /* slots, for which it is not worth to shrink: what fills and empties in each turn */
 #define MOVE_LEAST 2 /* slots that are moved with one insertion */
 
 void map_init(struct map *m)
@@ -82,8 +84,8 @@ static void map_fit(struct map *m)
     size_t size = m->mask + 1;
     if (m->count >= size) {
         map_resize(m, size * 2);
-    } else if (size > MAP_LEAST && m->count < size / 8) {
-        while (size > MAP_LEAST && m->count < size / 4)
+    } else if (size > MAP_KEPT && m->count < size / 8) {
+        while (size > MAP_KEPT && m->count < size / 4)
             size /= 2;
         map_resize(m, size);
     }

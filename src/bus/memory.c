@@ -8,11 +8,9 @@
 #include "base/map.h"
 #include "base/mem.h"
 #include "bus/memory_pos.h"
-#include "bus/memory_topic.h"
+#include "bus/memory_topics.h"
 #include "bus/quotes.h"
 #include "bus/registry.h"
-
-#define WEIGHTS 64
 
 enum option { HISTORY, HISTORY_BYTES, TOPICS, MEMORY_BYTES, QUOTES };
 
@@ -55,17 +53,8 @@ static const struct wsbus_option memory_options[] = {
 
 struct memory {
     const struct wsbus_host *host;
-    uint64_t history;
-    size_t history_bytes;
-    size_t topics_max;
-    size_t bytes_max;
-    size_t bytes;
-    uint64_t messages;
-    struct map topics;           /* by name */
-    struct map feeds;            /* by token */
-    struct list idle;            /* topics without a feed, idle for longest first */
-    struct list weight[WEIGHTS]; /* topics by the power of two of their bytes */
-    uint64_t weights;            /* a bit for each of these lists that has something in it */
+    struct memory_topics topics;
+    struct map feeds; /* by token */
     struct quotes *quotes;
 };
 
@@ -116,91 +105,9 @@ static const struct wsbus_pos *cursor_zero(const struct wsbus_cursor *c)
     return NULL;
 }
 
-/* ---- topics ------------------------------------------------------------------------------- */
-
-static unsigned weight_of(size_t bytes)
-{
-    return bytes ? 63U - (unsigned)__builtin_clzll(bytes) : 0;
-}
-
-/* Puts the topic among those that are about as heavy; one without messages is on no list. */
-static void weigh(struct memory *b, struct memory_topic *t, size_t bytes_before)
-{
-    unsigned before = weight_of(bytes_before), now = weight_of(t->bytes);
-    bool listed = bytes_before > 0;
-    if (before == now && listed == (t->bytes > 0)) return;
-    list_del(&t->weight);
-    if (listed && list_empty(&b->weight[before])) b->weights &= ~(UINT64_C(1) << before);
-    if (t->bytes == 0) return;
-    list_append(&b->weight[now], &t->weight);
-    b->weights |= UINT64_C(1) << now;
-}
-
-static void trim(struct memory *b, struct memory_topic *t)
-{
-    size_t before = t->bytes;
-    memory_topic_trim(t);
-    b->bytes -= before - t->bytes;
-    b->messages--;
-    weigh(b, t, before);
-}
-
-/* From the fullest topics, to within a factor of two; they take turns. */
-static void trim_all(struct memory *b)
-{
-    while (b->bytes > b->bytes_max) {
-        unsigned heaviest = 63U - (unsigned)__builtin_clzll(b->weights);
-        struct list *n = list_pop(&b->weight[heaviest]);
-        list_append(&b->weight[heaviest], n);
-        trim(b, LIST_ITEM(n, struct memory_topic, weight));
-    }
-}
-
-static void destroy_topic(struct memory *b, struct memory_topic *t)
-{
-    size_t before = t->bytes;
-    b->bytes -= before;
-    b->messages -= memory_topic_kept(t);
-    list_del(&t->weight);
-    if (before && list_empty(&b->weight[weight_of(before)]))
-        b->weights &= ~(UINT64_C(1) << weight_of(before));
-    list_del(&t->idle);
-    map_remove(&b->topics, &t->node);
-    memory_topic_free(t);
-}
-
-/* Somebody used it: it is the last of the idle now, or not idle. */
-static void touch(struct memory *b, struct memory_topic *t)
-{
-    list_del(&t->idle);
-    if (list_empty(&t->feeds) && !t->delivering) list_append(&b->idle, &t->idle);
-}
-
-static struct memory_topic *find_topic(struct memory *b, struct span name, uint64_t hash)
-{
-    for (struct map_node *n = map_find(&b->topics, hash); n; n = map_again(n)) {
-        struct memory_topic *t = CONTAINER_OF(n, struct memory_topic, node);
-        if (span_eq(span_of(t->name, t->name_len), name)) return t;
-    }
-    return NULL;
-}
-
-/* Finds or makes a topic; NULL if there is no room and none is idle. */
 static struct memory_topic *use_topic(struct memory *b, const struct wsbus_topic *topic)
 {
-    struct span name = span_of(topic->name, topic->name_len);
-    uint64_t hash = hash_span(name);
-    struct memory_topic *t = find_topic(b, name, hash);
-    if (!t) {
-        if (b->topics.count >= b->topics_max) {
-            if (list_empty(&b->idle)) return NULL;
-            destroy_topic(b, LIST_ITEM(b->idle.next, struct memory_topic, idle));
-        }
-        t = memory_topic_new(name);
-        map_insert(&b->topics, &t->node, hash);
-    }
-    touch(b, t);
-    return t;
+    return memory_topics_use(&b->topics, span_of(topic->name, topic->name_len));
 }
 
 /* ---- feeds -------------------------------------------------------------------------------- */
@@ -219,7 +126,7 @@ static void memory_subscribe(void *bus, uint64_t feed, const struct wsbus_topic 
     f->after = t->last;
     map_insert(&b->feeds, &f->node, hash_u64(feed));
     list_append(&t->feeds, &f->of_topic);
-    touch(b, t);
+    memory_topics_touch(&b->topics, t);
     union place place;
     b->host->subscribed(b->host, feed, &answer_ok, place_at(&place, t, t->last));
 }
@@ -242,7 +149,7 @@ static void memory_unsubscribe(void *bus, uint64_t feed)
         map_remove(&b->feeds, &f->node);
         list_del(&f->of_topic);
         free(f);
-        touch(b, t);
+        memory_topics_touch(&b->topics, t);
     }
     b->host->unsubscribed(b->host, feed);
 }
@@ -282,7 +189,7 @@ static void deliver(struct memory *b, struct memory_topic *t, struct wsbus_messa
         free(later);
     }
     t->delivering = false;
-    touch(b, t);
+    memory_topics_touch(&b->topics, t);
 }
 
 /* ---- publish ------------------------------------------------------------------------------ */
@@ -311,15 +218,8 @@ static const struct wsbus_answer *store(struct memory *b, const struct wsbus_pub
     struct memory_topic *t = use_topic(b, &p->topic);
     if (!t) return &answer_full;
     struct wsbus_message *m = make_message(b, t, p);
-    size_t before = t->bytes;
-    memory_topic_append(t, m);
+    memory_topics_append(&b->topics, t, m);
     *ret_pos = m->pos;
-    b->bytes += t->bytes - before;
-    b->messages++;
-    weigh(b, t, before);
-    while (memory_topic_kept(t) > b->history || t->bytes > b->history_bytes)
-        trim(b, t);
-    trim_all(b);
     deliver(b, t, m);
     wsbus_message_unref(m);
     return NULL;
@@ -334,6 +234,26 @@ static void memory_publish(void *bus, uint64_t token, const struct wsbus_publish
         b->host->published(b->host, token, refused, NULL, 0);
     else
         b->host->published(b->host, token, &answer_ok, &pos, 0);
+}
+
+/* Their topics, the feeds of these, and what the host looks at for each feed. */
+static void memory_expect(void *bus, const struct wsbus_publish *const *list, size_t count)
+{
+    struct memory *b = bus;
+    struct span names[MEMORY_FETCH];
+    struct memory_topic *topics[MEMORY_FETCH];
+    uint64_t feeds[MEMORY_FETCH];
+    size_t found = 0;
+    if (count > MEMORY_FETCH) count = MEMORY_FETCH;
+    for (size_t i = 0; i < count; i++)
+        names[i] = span_of(list[i]->topic.name, list[i]->topic.name_len);
+    count = memory_topics_fetch(&b->topics, names, count, topics);
+    for (size_t i = 0; i < count; i++)
+        __builtin_prefetch(topics[i]->feeds.next);
+    for (size_t i = 0; i < count; i++)
+        if (!list_empty(&topics[i]->feeds))
+            feeds[found++] = LIST_ITEM(topics[i]->feeds.next, struct memory_feed, of_topic)->token;
+    if (found > 0 && b->host->expect) b->host->expect(b->host, feeds, found);
 }
 
 static void publish_quote(void *arg, const struct wsbus_publish *p)
@@ -524,15 +444,14 @@ static void *memory_open(const struct wsbus_host *host, const struct wsbus_value
     (void)err_size;
     struct memory *b = mem_zero(sizeof(*b));
     b->host = host;
-    b->history = (uint64_t)values[HISTORY].number;
-    b->history_bytes = (size_t)values[HISTORY_BYTES].number;
-    b->topics_max = (size_t)values[TOPICS].number;
-    b->bytes_max = (size_t)values[MEMORY_BYTES].number;
-    map_init(&b->topics);
+    struct memory_limits limits = {
+        .history = (uint64_t)values[HISTORY].number,
+        .history_bytes = (size_t)values[HISTORY_BYTES].number,
+        .topics = (size_t)values[TOPICS].number,
+        .bytes = (size_t)values[MEMORY_BYTES].number,
+    };
+    memory_topics_init(&b->topics, &limits);
     map_init(&b->feeds);
-    list_init(&b->idle);
-    for (int i = 0; i < WEIGHTS; i++)
-        list_init(&b->weight[i]);
     host->state(host, true, "in memory");
     uint32_t rate = (uint32_t)values[QUOTES].number;
     if (rate > 0) b->quotes = quotes_start(host, rate, publish_quote, b);
@@ -543,10 +462,10 @@ static void memory_stats(void *bus, void (*fn)(void *arg, const char *name, int6
                          void *arg)
 {
     struct memory *b = bus;
-    fn(arg, "topics", (int64_t)b->topics.count);
+    fn(arg, "topics", (int64_t)b->topics.by_name.count);
     fn(arg, "feeds", (int64_t)b->feeds.count);
-    fn(arg, "messages", (int64_t)b->messages);
-    fn(arg, "bytes", (int64_t)b->bytes);
+    fn(arg, "messages", (int64_t)b->topics.messages);
+    fn(arg, "bytes", (int64_t)b->topics.bytes);
 }
 
 /* Nothing is ever pending. */
@@ -562,11 +481,8 @@ static void memory_close(void *bus, uint64_t deadline_ms)
         map_remove(&b->feeds, n);
         free(CONTAINER_OF(n, struct memory_feed, node));
     }
-    walk = (struct map_walk){0};
-    while ((n = map_next(&b->topics, &walk)))
-        destroy_topic(b, CONTAINER_OF(n, struct memory_topic, node));
     map_done(&b->feeds);
-    map_done(&b->topics);
+    memory_topics_done(&b->topics);
     free(b);
     host->closed(host);
 }
@@ -592,6 +508,7 @@ const struct wsbus_backend backend_memory = {
     .subscribe = memory_subscribe,
     .unsubscribe = memory_unsubscribe,
     .publish = memory_publish,
+    .expect = memory_expect,
     .locate = memory_locate,
     .read = memory_read,
     .stats = memory_stats,

@@ -1,6 +1,7 @@
 #include "bus/memory_topic.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "base/mem.h"
@@ -23,13 +24,13 @@ static size_t entry_cost(const struct wsbus_message *m)
 
 struct memory_topic *memory_topic_new(struct span name)
 {
-    struct memory_topic *t = mem_zero(sizeof(*t));
+    struct memory_topic *t = mem_zero(sizeof(*t) + name.n);
     list_init(&t->idle);
     list_init(&t->weight);
     list_init(&t->feeds);
     list_init(&t->later);
     map_init(&t->keys);
-    t->name = mem_dup(name.p, name.n);
+    memcpy(t->name, name.p, name.n);
     t->name_len = name.n;
     t->first = 1;
     while (t->epoch == 0)
@@ -43,7 +44,6 @@ void memory_topic_free(struct memory_topic *t)
         memory_topic_trim(t);
     map_done(&t->keys);
     free(t->ring);
-    free(t->name);
     free(t);
 }
 

@@ -1,8 +1,8 @@
 /* The log of one topic of the memory bus: a ring of references to messages with the ids
  * first..last without holes, chained by key.
  *
- * Pure data, one thread. Which topics exist, who listens and when something is trimmed is decided
- * in memory.c; the lists that it needs for this are members here. */
+ * Pure data, one thread. Which topics exist and when something is trimmed is decided in
+ * memory_topics.c, who listens in memory.c; the lists that they need for this are members here. */
 #ifndef BUS_MEMORY_TOPIC_H
 #define BUS_MEMORY_TOPIC_H
 
@@ -23,22 +23,22 @@ struct memory_entry {
 };
 
 struct memory_topic {
-    struct map_node node; /* memory.c: by name */
-    struct list idle;     /* memory.c: while there is no feed */
-    struct list weight;   /* memory.c: among topics of about as many bytes */
+    struct map_node node; /* memory_topics.c: by name */
+    struct list idle;     /* memory_topics.c: while there is no feed */
+    struct list weight;   /* memory_topics.c: among topics of about as many bytes */
     struct list feeds;    /* memory.c */
     struct list later;    /* memory.c: messages whose turn of delivery has not come */
     bool delivering;      /* memory.c */
-    char *name;
-    size_t name_len;
-    uint64_t epoch; /* random, not 0 */
-    uint64_t first; /* oldest id that is kept; last + 1 if none is */
-    uint64_t last;  /* newest id that was given, 0: none yet */
-    int64_t ts;     /* of the newest */
-    size_t bytes;   /* what the kept messages cost */
+    uint64_t epoch;       /* random, not 0 */
+    uint64_t first;       /* oldest id that is kept; last + 1 if none is */
+    uint64_t last;        /* newest id that was given, 0: none yet */
+    int64_t ts;           /* of the newest */
+    size_t bytes;         /* what the kept messages cost */
     struct memory_entry *ring;
     size_t size; /* entries allocated, a power of two or 0 */
     struct map keys;
+    size_t name_len;
+    char name[];
 };
 
 struct memory_topic *memory_topic_new(struct span name);
@@ -59,6 +59,12 @@ uint64_t memory_topic_before_time(const struct memory_topic *t, int64_t time);
  * first - 1..last; with fewer of them first - 1 and *ret_more false. *ret_more: there are more. */
 uint64_t memory_topic_back(const struct memory_topic *t, const struct span *key, uint64_t until,
                            uint64_t count, bool *ret_more);
+
+/* What append() will look at, once the topic itself is in the processor's cache, is asked of memory. */
+static inline void memory_topic_fetch(const struct memory_topic *t)
+{
+    if (t->size > 0) __builtin_prefetch(memory_topic_at(t, t->last + 1), 1);
+}
 
 static inline uint64_t memory_topic_kept(const struct memory_topic *t)
 {

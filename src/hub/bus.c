@@ -434,6 +434,10 @@ static void on_item(void *handler, struct inbox_item *item)
     struct hub_bus *b = handler;
     size_t bytes = item->bytes;
 
+    if (b->fetched > 0)
+        b->fetched--;
+    else if (b->backend->expect && bus_instance(b))
+        b->fetched = publishes_fetch(b, item) - 1;
     if (bus_instance(b))
         take_item(b, item);
     else

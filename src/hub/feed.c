@@ -104,39 +104,6 @@ struct feed *feed_by_token(struct hub_bus *b, uint64_t token)
     return NULL;
 }
 
-#define FETCH_MOST 16u
-#define NAME_OFTEN 32u /* bytes of a name, which stands behind its channel */
-
-static void fetch(const void *from, const void *to)
-{
-    for (const char *p = from; p < (const char *)to; p += 64)
-        __builtin_prefetch(p);
-}
-
-void feeds_fetch(struct hub_bus *b, const uint64_t *tokens, size_t count)
-{
-    struct feed *feeds[FETCH_MOST] = {NULL};
-    size_t found = 0;
-
-    if (count > FETCH_MOST) count = FETCH_MOST;
-    for (size_t i = 0; i < count; i++)
-        map_fetch_slot(&b->tokens_of_feeds, hash_u64(tokens[i]));
-    for (size_t i = 0; i < count; i++)
-        map_fetch_node(&b->tokens_of_feeds, hash_u64(tokens[i]));
-    for (size_t i = 0; i < count; i++) {
-        struct feed *f = feed_by_token(b, tokens[i]);
-        if (!f) continue;
-        feeds[found++] = f;
-        fetch(&f->by_token, &f->workers[b->worker_count]);
-    }
-    for (size_t i = 0; i < found; i++) {
-        const struct list *first = feeds[i]->whole.next;
-        const struct feed_channel *c = LIST_ITEM(first, struct feed_channel, whole);
-        if (first != &feeds[i]->whole)
-            fetch(&c->whole, (const char *)&c->on_worker[b->worker_count] + NAME_OFTEN);
-    }
-}
-
 struct wsbus_topic feed_topic(const struct feed *f)
 {
     return (struct wsbus_topic){f->topic, f->topic_len, f->rule->values};

@@ -74,6 +74,7 @@ struct hub_bus {
     uint64_t given, own;        /* pieces that replays had from others' reads, from their own */
     uint64_t last_number;       /* of tokens and channels; the bus in its highest bits */
     unsigned posted;            /* live messages, to the workers */
+    unsigned fetched;           /* of so many items of the inbox, what they need (ahead.c) */
     struct buf text, scratch;   /* a frame's payload; anything else */
     struct buf run;             /* several frames */
     struct target *targets;     /* of the message in hand */
@@ -192,6 +193,11 @@ struct pending {
     bool counted;        /* a read of bus.reads that the backend has */
 };
 
+/* ahead.c: what messages of these feeds will look at, and what the mail from `item` on, is asked of memory
+ * now, for all of them at once. The latter: of how many items; only with an instance. */
+void feeds_fetch(struct hub_bus *b, const uint64_t *tokens, size_t count);
+unsigned publishes_fetch(struct hub_bus *b, const struct inbox_item *item);
+
 /* bus.c: numbers, mail, pending requests */
 uint64_t bus_number(struct hub_bus *b);
 void *bus_instance(struct hub_bus *b); /* NULL: closing, no operation may be called any more */
@@ -222,9 +228,6 @@ void bus_count_gaps(struct hub_bus *b, const char *reason, uint64_t n);
 /* feed.c: states */
 struct feed *feed_get(struct hub_bus *b, const struct mail_ask *ask); /* finds or makes */
 struct feed *feed_by_token(struct hub_bus *b, uint64_t token);
-/* What messages of these feeds will look at is asked of memory now, for all of them at once: each step
- * on the way there is known only when the one before has come. */
-void feeds_fetch(struct hub_bus *b, const uint64_t *tokens, size_t count);
 void feed_wake(struct feed *f);    /* somebody waits: start it if it does not run */
 void feed_release(struct feed *f); /* a follower less: linger, or free it */
 void feed_on_subscribed(struct feed *f, const struct wsbus_answer *a,

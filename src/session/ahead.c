@@ -1,17 +1,12 @@
 /* Of many thousand channels, each with a subscriber, hardly one is in the processor's cache, and on the
  * way from the channel's number to the socket each step is known only when the one before has come from
  * memory. Taken for several messages at once, step by step, these waits are one. */
+#include "base/mem.h"
 #include "session/inside.h"
 #include "session/subscription.h"
 
 #define AHEAD 16u
 #define SESSION_OFTEN 256u /* bytes at its beginning */
-
-static void fetch(const void *p, size_t n)
-{
-    for (size_t at = 0; at < n; at += 64)
-        __builtin_prefetch((const char *)p + at);
-}
 
 /* Of those channels that have one member; the others fetch theirs as they go (answers.c). */
 static unsigned fetch_members(struct fanout *f, const uint64_t *channels, unsigned count,
@@ -30,7 +25,7 @@ static unsigned fetch_members(struct fanout *f, const uint64_t *channels, unsign
         const struct fan_group *g = fanout_group(f, channels[i]);
         if (!g || g->count != 1) continue;
         ret[found] = g->list[0].owner;
-        fetch(ret[found++], SESSION_OFTEN);
+        mem_fetch(ret[found++], SESSION_OFTEN);
     }
     return found;
 }
@@ -48,6 +43,6 @@ unsigned ahead_fetch(struct session_worker *w, const struct inbox_item *item)
     if (count < 2) return items;
     count = fetch_members(&w->fanout, channels, count, sessions);
     for (unsigned i = 0; i < count; i++)
-        fetch(sessions[i]->t, sizeof(struct transport));
+        mem_fetch(sessions[i]->t, sizeof(struct transport));
     return items;
 }
