@@ -133,6 +133,8 @@ size_t memory_topics_fetch(const struct memory_topics *all, const struct span *n
     }
     for (size_t i = 0; i < count; i++)
         map_fetch_node(&all->by_name, hashes[i]);
+    for (size_t i = 0; i < count; i++)
+        map_fetch_next(&all->by_name, hashes[i]);
     for (size_t i = 0; i < count; i++) {
         struct map_node *n = map_find(&all->by_name, hashes[i]);
         if (!n) continue;

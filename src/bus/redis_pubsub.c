@@ -317,6 +317,8 @@ static void announce_arrivals(struct redis_pubsub *p)
     size_t count = 0, at = 0;
     for (size_t i = 0; i < p->arrived; i++)
         map_fetch_node(&p->channels, p->arrivals[i].hash);
+    for (size_t i = 0; i < p->arrived; i++)
+        map_fetch_next(&p->channels, p->arrivals[i].hash);
     for (size_t i = 0; i < p->arrived; i++) {
         const struct arrival *a = &p->arrivals[i];
         struct channel *c = find_channel(p, span_of(p->names.p + at, a->name_len), a->hash);

@@ -33,6 +33,8 @@ void feeds_fetch(struct hub_bus *b, const uint64_t *tokens, size_t count)
         map_fetch_slot(&b->tokens_of_feeds, hash_u64(tokens[i]));
     for (size_t i = 0; i < count; i++)
         map_fetch_node(&b->tokens_of_feeds, hash_u64(tokens[i]));
+    for (size_t i = 0; i < count; i++)
+        map_fetch_next(&b->tokens_of_feeds, hash_u64(tokens[i]));
     for (size_t i = 0; i < count; i++) {
         struct feed *f = feed_by_token(b, tokens[i]);
         const char *end;

@@ -21,6 +21,8 @@ static unsigned fetch_members(struct fanout *f, const uint64_t *channels, unsign
     }
     for (unsigned i = 0; i < count; i++)
         map_fetch_node(&f->groups, hashes[i]);
+    for (unsigned i = 0; i < count; i++)
+        map_fetch_next(&f->groups, hashes[i]);
     for (unsigned i = 0; i < count; i++) {
         const struct fan_group *g = fanout_group(f, channels[i]);
         if (!g || g->count != 1) continue;

@@ -101,6 +101,44 @@ static void shrinks_when_little_is_left(void **state)
     map_done(&m);
 }
 
+/* What fills and empties in each turn of a loop is not resized each time. */
+static void stays_as_it_is_while_it_is_small(void **state)
+{
+    (void)state;
+    struct map m;
+    map_init(&m);
+    struct map_node **slots = NULL;
+    for (unsigned turn = 0; turn < 10; turn++) {
+        for (size_t i = 0; i < 30; i++)
+            map_insert(&m, &things[i].node, hash_u64(i));
+        if (turn == 1) slots = m.slots;
+        if (turn > 1) assert_ptr_equal(m.slots, slots);
+        for (size_t i = 0; i < 30; i++)
+            map_remove(&m, &things[i].node);
+    }
+    map_done(&m);
+}
+
+/* A hint changes nothing, whatever is in the map. */
+static void may_be_fetched_ahead(void **state)
+{
+    (void)state;
+    struct map m;
+    map_init(&m);
+    for (uint64_t i = 0; i < 100; i++) {
+        for (uint64_t hash = 0; hash < 120; hash++) {
+            map_fetch_slot(&m, hash);
+            map_fetch_node(&m, hash);
+            map_fetch_next(&m, hash);
+        }
+        map_insert(&m, &things[i].node, i % 7 << 20 | i); /* long chains too */
+    }
+    assert_int_equal(m.count, 100);
+    for (uint64_t i = 0; i < 100; i++)
+        assert_ptr_equal(map_find(&m, i % 7 << 20 | i), &things[i].node);
+    map_done(&m);
+}
+
 static void walk_meets(struct map *m, size_t inside)
 {
     struct map_walk w = {0};
@@ -184,6 +222,8 @@ int main(void)
         cmocka_unit_test(finds_what_was_inserted_while_it_grows),
         cmocka_unit_test(walk_sees_each_once_and_may_remove_it),
         cmocka_unit_test(shrinks_when_little_is_left),
+        cmocka_unit_test(stays_as_it_is_while_it_is_small),
+        cmocka_unit_test(may_be_fetched_ahead),
         cmocka_unit_test(is_right_while_it_changes_its_size),
         cmocka_unit_test(equal_hashes_are_told_apart_by_the_caller),
         cmocka_unit_test(hash_depends_on_every_byte_and_the_length),
