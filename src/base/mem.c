@@ -19,39 +19,13 @@ static size_t mem_size(size_t n)
     return n > 0 ? n : 1;
 }
 
-/* glibc lets the heap of a thread other than the first grow by what is asked for, to the next page (2.36,
- * malloc/arena.c grow_heap()): where a history fills that is a call of mprotect() for every few messages,
- * and before each of them malloc_consolidate(). What is taken and given back here stays at the heap's
- * end, so it grows by a step. Smaller than what free() gives back to the system, or consolidates. */
-#define STEP 61440u
-
-static _Thread_local size_t room; /* before the heap may have to grow */
-
-static void make_room(void)
-{
-    void *volatile p = malloc(STEP); /* volatile: the compiler would leave out both */
-
-    free(p);
-    room = STEP;
-}
-
-static void take_room(size_t n)
-{
-    if (n < room)
-        room -= n;
-    else
-        make_room();
-}
-
 void *mem_alloc(size_t n)
 {
-    take_room(n);
     return mem_checked(malloc(mem_size(n)), n);
 }
 
 void *mem_zero(size_t n)
 {
-    take_room(n);
     return mem_checked(calloc(1, mem_size(n)), n);
 }
 
