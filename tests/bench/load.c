@@ -367,7 +367,7 @@ static void check_wanted(void)
     }
     if (ending == UINT64_MAX) return;
     uint64_t all = ending * count * each / total;
-    if ((closed == 0 && tally.messages >= all) || now_us() - last_us > QUIET_MS * 1000)
+    if ((closed == 0 && tally.messages >= all) || now_us() - came_us > QUIET_MS * 1000)
         end_stream();
 }
 

@@ -152,6 +152,17 @@ def test_the_document_has_a_place_for_each_workload() -> None:
 
 
 @pytest.mark.usefixtures("programs")
+def test_a_stream_with_a_loss_ends_although_pings_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(servers, "BOUNDS", {**servers.BOUNDS, "ping_ms": 200})
+    station = Station("wsbus-memory", Setup(), SHAPE)
+    try:
+        assert station.load
+        assert station.load.ask("end 300", 10)["lost"] == 600
+    finally:
+        station.close()
+
+
+@pytest.mark.usefixtures("programs")
 def test_pings_are_answered(monkeypatch: pytest.MonkeyPatch) -> None:
     """Or all sockets would be closed in the middle of a long run."""
     monkeypatch.setattr(servers, "BOUNDS", {**servers.BOUNDS, "ping_ms": 300, "pong_ms": 1000})
