@@ -7,8 +7,7 @@
 #include "base/mem.h"
 
 #define MAP_LEAST 8
-#define MAP_KEPT \
-    64 /* slots, for which it is not worth to shrink: what fills and empties in each turn */
+#define MAP_KEPT 64  /* slots: what fills and empties in each turn is not worth shrinking */
 #define MOVE_LEAST 2 /* slots that are moved with one insertion */
 
 void map_init(struct map *m)
@@ -123,11 +122,6 @@ struct map_node *map_find(const struct map *m, uint64_t hash)
     return m->slots ? map_scan(*slot_of(m, hash), hash) : NULL;
 }
 
-void map_fetch_slot(const struct map *m, uint64_t hash)
-{
-    if (m->slots) __builtin_prefetch(slot_of(m, hash));
-}
-
 /* What it is a member of is hardly ever smaller, and seldom at the beginning of a line. */
 static void fetch_node(const struct map_node *n)
 {
@@ -135,16 +129,17 @@ static void fetch_node(const struct map_node *n)
     __builtin_prefetch((const char *)n + 64);
 }
 
-void map_fetch_node(const struct map *m, uint64_t hash)
+void map_fetch(const struct map *m, const uint64_t *hashes, size_t count)
 {
-    if (m->slots) fetch_node(*slot_of(m, hash));
-}
-
-void map_fetch_next(const struct map *m, uint64_t hash)
-{
-    const struct map_node *n = m->slots ? *slot_of(m, hash) : NULL;
-
-    if (n && n->hash != hash) fetch_node(n->next);
+    if (!m->slots) return;
+    for (size_t i = 0; i < count; i++)
+        __builtin_prefetch(slot_of(m, hashes[i]));
+    for (size_t i = 0; i < count; i++)
+        fetch_node(*slot_of(m, hashes[i]));
+    for (size_t i = 0; i < count; i++) {
+        const struct map_node *n = *slot_of(m, hashes[i]);
+        if (n && n->hash != hashes[i]) fetch_node(n->next);
+    }
 }
 
 struct map_node *map_again(const struct map_node *n)

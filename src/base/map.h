@@ -32,11 +32,10 @@ void map_done(struct map *m); /* the nodes are the caller's */
 void map_insert(struct map *m, struct map_node *n, uint64_t hash);
 void map_remove(struct map *m, struct map_node *n); /* must be in the map */
 struct map_node *map_find(const struct map *m, uint64_t hash);
-/* Asks memory for the slot; when that is there, for the first node; and when that is there and is another
- * one, for the second: map_find() finds them in the processor's cache then. */
-void map_fetch_slot(const struct map *m, uint64_t hash);
-void map_fetch_node(const struct map *m, uint64_t hash);
-void map_fetch_next(const struct map *m, uint64_t hash);
+/* For several who will be looked for soon, so that map_find() finds them in the processor's cache: asks
+ * memory for the slots, then for the first node of each, then for the second where the first is another
+ * one. */
+void map_fetch(const struct map *m, const uint64_t *hashes, size_t count);
 struct map_node *map_again(const struct map_node *n); /* the next with the same hash */
 /* Walk over all; the current node may be removed, others may not, none may be inserted.
  *     struct map_walk w = {0};

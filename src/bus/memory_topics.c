@@ -123,18 +123,12 @@ struct memory_topic *memory_topics_use(struct memory_topics *all, struct span na
 size_t memory_topics_fetch(const struct memory_topics *all, const struct span *names, size_t count,
                            struct memory_topic **ret)
 {
-    uint64_t hashes[MEMORY_FETCH];
+    uint64_t hashes[MEMORY_FETCH] = {0};
     size_t found = 0;
-
     if (count > MEMORY_FETCH) count = MEMORY_FETCH;
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < count; i++)
         hashes[i] = hash_span(names[i]);
-        map_fetch_slot(&all->by_name, hashes[i]);
-    }
-    for (size_t i = 0; i < count; i++)
-        map_fetch_node(&all->by_name, hashes[i]);
-    for (size_t i = 0; i < count; i++)
-        map_fetch_next(&all->by_name, hashes[i]);
+    map_fetch(&all->by_name, hashes, count);
     for (size_t i = 0; i < count; i++) {
         struct map_node *n = map_find(&all->by_name, hashes[i]);
         if (!n) continue;

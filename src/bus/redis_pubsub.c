@@ -312,13 +312,12 @@ static void deliver(struct redis_pubsub *p, struct channel *c, struct wsbus_mess
  * so what is needed is asked of memory for all of them, step by step, before the first is delivered. */
 static void announce_arrivals(struct redis_pubsub *p)
 {
-    uint64_t feeds[AHEAD];
+    uint64_t hashes[AHEAD], feeds[AHEAD];
     const struct list *first[AHEAD] = {NULL};
     size_t count = 0, at = 0;
     for (size_t i = 0; i < p->arrived; i++)
-        map_fetch_node(&p->channels, p->arrivals[i].hash);
-    for (size_t i = 0; i < p->arrived; i++)
-        map_fetch_next(&p->channels, p->arrivals[i].hash);
+        hashes[i] = p->arrivals[i].hash;
+    map_fetch(&p->channels, hashes, p->arrived);
     for (size_t i = 0; i < p->arrived; i++) {
         const struct arrival *a = &p->arrivals[i];
         struct channel *c = find_channel(p, span_of(p->names.p + at, a->name_len), a->hash);
@@ -366,7 +365,6 @@ static void take_message(struct redis_pubsub *p, const struct redisReply *r)
     struct arrival *a = &p->arrivals[p->arrived++];
     a->hash = hash_span(span_of(name->str, name->len));
     a->name_len = name->len;
-    map_fetch_slot(&p->channels, a->hash);
     buf_append(&p->names, name->str, name->len);
     struct wsbus_message from = {
         .ts = p->host->now(p->host),

@@ -26,15 +26,13 @@ static void fetch_past(const struct feed *f)
 void feeds_fetch(struct hub_bus *b, const uint64_t *tokens, size_t count)
 {
     struct feed *feeds[AHEAD] = {NULL};
+    uint64_t hashes[AHEAD] = {0};
     size_t found = 0;
 
     if (count > AHEAD) count = AHEAD;
     for (size_t i = 0; i < count; i++)
-        map_fetch_slot(&b->tokens_of_feeds, hash_u64(tokens[i]));
-    for (size_t i = 0; i < count; i++)
-        map_fetch_node(&b->tokens_of_feeds, hash_u64(tokens[i]));
-    for (size_t i = 0; i < count; i++)
-        map_fetch_next(&b->tokens_of_feeds, hash_u64(tokens[i]));
+        hashes[i] = hash_u64(tokens[i]);
+    map_fetch(&b->tokens_of_feeds, hashes, count);
     for (size_t i = 0; i < count; i++) {
         struct feed *f = feed_by_token(b, tokens[i]);
         const char *end;

@@ -6,7 +6,6 @@
 #include "session/subscription.h"
 
 #define AHEAD 16u
-#define SESSION_OFTEN 256u /* bytes at its beginning */
 
 /* Of those channels that have one member; the others fetch theirs as they go (answers.c). */
 static unsigned fetch_members(struct fanout *f, const uint64_t *channels, unsigned count,
@@ -15,14 +14,9 @@ static unsigned fetch_members(struct fanout *f, const uint64_t *channels, unsign
     uint64_t hashes[AHEAD];
     unsigned found = 0;
 
-    for (unsigned i = 0; i < count; i++) {
+    for (unsigned i = 0; i < count; i++)
         hashes[i] = hash_u64(channels[i]);
-        map_fetch_slot(&f->groups, hashes[i]);
-    }
-    for (unsigned i = 0; i < count; i++)
-        map_fetch_node(&f->groups, hashes[i]);
-    for (unsigned i = 0; i < count; i++)
-        map_fetch_next(&f->groups, hashes[i]);
+    map_fetch(&f->groups, hashes, count);
     for (unsigned i = 0; i < count; i++) {
         const struct fan_group *g = fanout_group(f, channels[i]);
         if (!g || g->count != 1) continue;

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "base/mem.h"
 #include "protocol/message.h"
 #include "session/errand.h"
 #include "session/inside.h"
@@ -109,11 +110,7 @@ static void on_left(struct session_worker *w, const struct mail_left *m)
 /* Many sessions are not in the processor's cache, those who do not read above all. */
 static void fetch_ahead(const struct fan_group *g, uint32_t i)
 {
-    if (i + 8 < g->count) {
-        const char *s = g->list[i + 8].owner;
-        for (size_t at = 0; at < 256; at += 64)
-            __builtin_prefetch(s + at);
-    }
+    if (i + 8 < g->count) mem_fetch(g->list[i + 8].owner, SESSION_OFTEN);
     if (i + 4 < g->count) {
         const struct session *s = g->list[i + 4].owner;
         struct outq_place tail = s->out.tail;
