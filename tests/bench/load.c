@@ -23,7 +23,7 @@
  *     clear      reports, and forgets the ages so far
  *     report     messages, lost (numbers left out), told (those of them with a `gap` frame between),
  *                again (not in order), closed (by the server, `silent`: without a close frame), ages in ms
- *     end N      the stream had N messages: when all have come, or nothing has for a second, counts what
+ *     end N      the stream had N messages: when all have come, or nothing has for two seconds, counts what
  *                is missing at the end too, reports, and begins anew with number 1
  *     fill N     when N messages have come in all: seconds since `go`
  * Ends with its input. Pings are answered. */
@@ -42,7 +42,7 @@
 #include "unpack.h"
 #include "wire.h"
 
-enum { INPUT = 1 << 18, BATCH = 512, STARTS = 32, QUIET_MS = 1000 };
+enum { INPUT = 1 << 18, BATCH = 512, STARTS = 32, QUIET_MS = 2000 };
 enum state { CONNECTING, UPGRADING, OPEN };
 
 struct conn {
@@ -280,7 +280,7 @@ static void take(struct conn *c, char *in, size_t len)
     size_t at = 0;
     struct wire_frame f;
     if (c->state == UPGRADING) at = take_answer(c, in, len);
-    while (c->state == OPEN && wire_frame(in + at, len - at, &f)) {
+    while (c->state == OPEN && !c->said_why && wire_frame(in + at, len - at, &f)) {
         take_frame(c, &f);
         at += f.size;
     }
@@ -301,8 +301,9 @@ static void receive(struct conn *c)
         last_us = now_us();
         take(c, in, c->kept + (size_t)n);
         if (c->kept == sizeof(in)) wire_die("a frame is too long");
-    } while (c->link.ssl);
-    if (n < 0) gone(c);
+    } while (c->link.ssl && !c->said_why);
+    /* After its close frame the server sends nothing more, and waits for the end of the connection. */
+    if (n < 0 || c->said_why) gone(c);
 }
 
 /* ---- telling */

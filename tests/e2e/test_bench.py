@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -171,3 +172,28 @@ def test_pings_are_answered(monkeypatch: pytest.MonkeyPatch) -> None:
     in_turns("A", ["wsbus-memory"], options, lambda _, __, record: found.append(record), SHAPE, Setup())
     (record,) = found
     assert record["lost"] == record["closed"] == 0
+
+
+@pytest.mark.usefixtures("programs")
+def test_a_socket_that_is_closed_as_too_slow_is_not_lost_in_silence() -> None:
+    """The server says why in a close frame; with that the connection has ended."""
+    shape = Shape(sockets=4, each=1, channels=1, rate=4000, size=5000)
+    station = Station("wsbus-memory", Setup(), shape)
+    try:
+        assert station.load
+        feeding = [*station.server.feeding, "channels=1", "rate=4000", "seconds=1", "size=5000"]
+        station.load.process.send_signal(signal.SIGSTOP)
+        feed = workloads.spawn("feed", *feeding)
+        try:
+            assert workloads.read_line(feed, 30, "feed")["messages"] == 4000
+            assert workloads.read_line(feed, 30, "feed")["refused"] == 0
+        finally:
+            feed.kill()
+            feed.wait()
+            station.load.process.send_signal(signal.SIGCONT)
+        result = station.load.ask("end 4000", 30)
+        assert result["closed"] == 4
+        assert result["silent"] == result["lost"] == 0
+        assert result["messages"] < 4 * 4000
+    finally:
+        station.close()
