@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/plain.h"
 #include "base/text.h"
 
 #define BUF_FIRST 256
@@ -44,6 +45,12 @@ static void buf_enlarge(struct buf *b, size_t need)
     b->size = size;
 }
 
+/* Is there memory for these bytes, at least one, without a look at the cap? */
+static bool buf_fits(const struct buf *b, size_t n)
+{
+    return n <= b->size - b->n && !b->failed;
+}
+
 char *buf_reserve(struct buf *b, size_t n)
 {
     if (b->failed || n > b->max - b->n) {
@@ -62,7 +69,7 @@ void buf_added(struct buf *b, size_t n)
 void buf_append(struct buf *b, const void *p, size_t n)
 {
     if (n == 0) return;
-    char *to = buf_reserve(b, n);
+    char *to = buf_fits(b, n) ? b->p + b->n : buf_reserve(b, n);
     if (to == NULL) return;
     memcpy(to, p, n);
     b->n += n;
@@ -80,7 +87,7 @@ void buf_str(struct buf *b, const char *s)
 
 void buf_byte(struct buf *b, char c)
 {
-    char *to = buf_reserve(b, 1);
+    char *to = buf_fits(b, 1) ? b->p + b->n : buf_reserve(b, 1);
     if (to == NULL) return;
     *to = c;
     b->n++;
@@ -154,23 +161,33 @@ static char buf_escape(unsigned char c)
     }
 }
 
+/* The first byte that needs an escape, or end. */
+static const char *buf_unescaped(const char *p, const char *end)
+{
+    for (;;) {
+        p = plain_skip(p, end);
+        while (p < end && (unsigned char)*p >= 0x80)
+            p++;
+        if (p == end || !plain_is(*p)) return p;
+    }
+}
+
 /* All or nothing, so that a cap never cuts through a string. */
 void buf_json(struct buf *b, struct span s)
 {
     static const char hex[] = "0123456789abcdef";
+    const char *p = s.n > 0 ? s.p : "", *end = p + s.n, *done = p;
     size_t before = b->n;
-    size_t done = 0;
     buf_byte(b, '"');
-    for (size_t i = 0; i < s.n; i++) {
-        unsigned char c = (unsigned char)s.p[i];
+    while ((p = buf_unescaped(p, end)) < end) {
+        unsigned char c = (unsigned char)*p;
         char e = buf_escape(c);
-        if (e == 0) continue;
-        buf_append(b, s.p + done, i - done);
-        done = i + 1;
         char text[6] = {'\\', e, '0', '0', hex[c >> 4], hex[c & 15]};
+        buf_append(b, done, (size_t)(p - done));
         buf_append(b, text, e == 'u' ? 6 : 2);
+        done = ++p;
     }
-    if (done < s.n) buf_append(b, s.p + done, s.n - done);
+    if (done < end) buf_append(b, done, (size_t)(end - done));
     buf_byte(b, '"');
     if (b->failed) b->n = before;
 }

@@ -2,9 +2,8 @@
 
 #include <string.h>
 
+#include "base/plain.h"
 #include "base/text.h"
-
-#define EACH_BYTE(b) (UINT64_C(0x0101010101010101) * (b))
 
 /* ---- bytes ---------------------------------------------------------------------------------- */
 
@@ -28,44 +27,6 @@ static const char *skip_space(const char *p, const char *end)
 static const char *skip_digits(const char *p, const char *end)
 {
     while (p < end && is_digit(*p))
-        p++;
-    return p;
-}
-
-/* A byte inside a string that stands for itself and needs no look at its neighbours. */
-static bool is_plain(char c)
-{
-    unsigned char u = (unsigned char)c;
-    return u >= 0x20 && u < 0x80 && u != '"' && u != '\\';
-}
-
-/* Nonzero if one of eight bytes is not plain. Each subtraction borrows into the top bit of a byte
- * that is too small; a false alarm can only come after a true one. */
-static uint64_t word_special(uint64_t w)
-{
-    uint64_t quote = w ^ EACH_BYTE('"');
-    uint64_t slash = w ^ EACH_BYTE('\\');
-    uint64_t low = (w - EACH_BYTE(0x20)) | (quote - EACH_BYTE(1)) | (slash - EACH_BYTE(1));
-    return (low | w) & EACH_BYTE(0x80);
-}
-
-/* The first byte of a string's inside that is not plain, or end. */
-static const char *skip_plain(const char *p, const char *end)
-{
-    while (end - p >= 8) {
-        uint64_t w;
-        memcpy(&w, p, sizeof(w));
-        uint64_t special = word_special(w);
-        if (special != 0) {
-#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-            return p + __builtin_ctzll(special) / 8;
-#else
-            break;
-#endif
-        }
-        p += 8;
-    }
-    while (p < end && is_plain(*p))
         p++;
     return p;
 }
@@ -120,7 +81,7 @@ static enum step scan_string(struct scan *s)
 {
     const char *p = s->p + 1;
     for (;;) {
-        p = skip_plain(p, s->end);
+        p = plain_skip(p, s->end);
         if (p == s->end) return scan_fail(s, p, "");
         if (*p == '"') break;
         if (*p == '\\') {
@@ -292,7 +253,7 @@ static const char *pass_string(const char *p, const char *end)
 {
     p++;
     for (;;) {
-        p = skip_plain(p, end);
+        p = plain_skip(p, end);
         if (p >= end) return end;
         if (*p == '"') return p + 1;
         p += *p == '\\' && end - p > 1 ? 2 : 1;
