@@ -118,6 +118,7 @@ struct session {
     bool history_open;  /* a history request is at its bus */
     uint16_t code;      /* enum close_code, from CLOSING on */
     uint32_t choked_in; /* the worker's round in which it choked */
+    uint64_t ride_from; /* ticks from which a ping goes along with what is written */
     uint64_t behind;    /* ticks of the first choke since the queue was empty; 0: none */
     struct outq out;
     uint64_t counted;      /* of `out`, in COUNTER_QUEUE_BYTES */
@@ -181,6 +182,15 @@ void session_cut(struct session *s, enum close_code code);
 
 /* Into a later state, if it is not there yet; nothing is freed now. */
 void session_end(struct session *s, enum session_state next, enum close_code code);
+
+/* ---- heartbeat.c ------------------------------------------------------------------------------ */
+
+/* Pings, signs of life, and the session's one timer: its state says what that is for. A ping whose time
+ * is near goes along with what is written anyway: it costs a send() otherwise, as a message does. */
+void heartbeat_init(struct session *s);
+void heartbeat_begin(struct session *s);
+void heartbeat_arm(struct session *s);  /* anew, after what it is for has changed */
+void heartbeat_ride(struct session *s); /* from ride_from on, before its queue is written */
 
 /* ---- errors.c --------------------------------------------------------------------------------- */
 

@@ -17,9 +17,6 @@
 #define BURST_TIMES 4      /* unless so many times the limit waits */
 #define PAST_LITTLE 16384u /* bytes of a queue that need not stand back */
 #define FLUSH_GATHERS 2    /* writes to one socket in a row, before the next one has its turn */
-#define PING_GATHER_MS 64u
-
-static void arm(struct session *s);
 
 /* ---- states ---------------------------------------------------------------------------------- */
 
@@ -66,9 +63,9 @@ static void enter(struct session *s, enum session_state next)
     s->state = (uint8_t)next;
     switch (next) {
     case SESSION_OPEN: return;
-    case SESSION_DRAINING: arm(s); return;
+    case SESSION_DRAINING: heartbeat_arm(s); return;
     case SESSION_CLOSING:
-        arm(s);
+        heartbeat_arm(s);
         end_later(s);
         return;
     case SESSION_FAILED:
@@ -248,6 +245,7 @@ void session_flush(struct session *s)
     struct session_worker *w = s->w;
     enum transport_result result = TRANSPORT_OK;
 
+    if (w->now >= s->ride_from) heartbeat_ride(s);
     for (int i = 0; i < FLUSH_GATHERS && result == TRANSPORT_OK && !outq_empty(&s->out); i++) {
         if (stalls_some(s)) stalls_take(s, FLUSH_GATHER);
         if (s->out.gaps > 0) lanes_tell(s);
@@ -280,105 +278,6 @@ void session_progress(struct session *s)
     errands_history(s);
     if (s->raw) raw_progress(s);
     if (s->state == SESSION_CLOSING) end_later(s);
-}
-
-/* ---- time ------------------------------------------------------------------------------------ */
-
-static uint64_t silence_allowed(const struct session *s)
-{
-    return s->w->spec.config->limits.ping_ms + s->w->spec.config->limits.pong_ms;
-}
-
-/* One timer does for all: the state says what it is for. */
-static void arm(struct session *s)
-{
-    struct session_worker *w = s->w;
-    uint64_t due = 0, silent = s->alive + silence_allowed(s);
-
-    switch ((enum session_state)s->state) {
-    case SESSION_OPEN:
-    case SESSION_DRAINING:
-        due = s->leave;
-        if (w->spec.config->limits.ping_ms == 0) break;
-        if (silent < due) due = silent;
-        if (s->ping_due < due) due = s->ping_due;
-        break;
-    case SESSION_CLOSING:
-        due = w->now + SESSION_CLOSE_MS;
-        if (w->draining && due > w->drain_end) due = w->drain_end;
-        break;
-    case SESSION_FAILED:
-    case SESSION_CLOSED:
-    case SESSION_GONE: return;
-    }
-    if (due < UINT64_MAX) timer_set(w->spec.timers, &s->timer, due);
-}
-
-/* Where pings are rare, those of PING_GATHER_MS go out together: to be woken costs the most of one. */
-static uint64_t ping_at(uint64_t at, uint64_t every)
-{
-    return every < PING_GATHER_MS * 16 ? at : (at | (PING_GATHER_MS - 1)) + 1;
-}
-
-/* By as much as a ping goes out late (the process stood still), the silence was ours. */
-static void ping(struct session *s)
-{
-    struct session_worker *w = s->w;
-    uint64_t every = w->spec.config->limits.ping_ms;
-
-    if (every && w->now >= s->ping_due) {
-        s->alive += w->now - (s->alive > s->ping_due ? s->alive : s->ping_due);
-        session_push(s, w->ping, OUTQ_CAPPED, NULL);
-        s->ping_due = ping_at(w->now + every, every);
-    }
-    if (every && w->now - s->alive >= silence_allowed(s)) {
-        counter_add(&w->counters, COUNTER_LIMIT_PONG_MS, 1);
-        session_end(s, SESSION_FAILED, CLOSE_NO_PONG);
-        return;
-    }
-    arm(s);
-}
-
-static void on_timer(struct timer *t)
-{
-    struct session *s = CONTAINER_OF(t, struct session, timer);
-
-    s->w->now = clock_ticks();
-    switch ((enum session_state)s->state) {
-    case SESSION_OPEN:
-    case SESSION_DRAINING:
-        if (s->w->now >= s->leave)
-            session_end(s, SESSION_CLOSING, CLOSE_RESTART);
-        else
-            ping(s);
-        return;
-    case SESSION_CLOSING: session_cut(s, s->code); return;
-    case SESSION_FAILED:
-    case SESSION_CLOSED:
-    case SESSION_GONE: return;
-    }
-}
-
-void session_alive(struct session *s)
-{
-    s->alive = clock_ticks();
-}
-
-void session_ponged(struct session *s)
-{
-    s->w->now = s->alive = clock_ticks();
-    if (s->state > SESSION_DRAINING) return;
-    if (!budget_take(&s->budget, &s->w->rates, BUDGET_FRAMES, 1, s->w->now))
-        session_limit(s, "limits.frames_per_second", COUNTER_LIMIT_FRAMES);
-}
-
-void session_pong(struct session *s, struct span payload)
-{
-    session_ponged(s);
-    if (!session_live(s)) return;
-    struct slip *slip = slip_new(frame_new(FRAME_PONG, payload));
-    session_push(s, slip, OUTQ_CAPPED, NULL);
-    slip_unref(slip);
 }
 
 /* ---- beginning ------------------------------------------------------------------------------- */
@@ -414,7 +313,7 @@ static struct session *session_new(struct session_worker *w, struct transport *t
     outq_init(&s->out);
     flush_node_init(&s->flush);
     laggard_init(&s->laggard);
-    timer_init(&s->timer, on_timer);
+    heartbeat_init(s);
     list_init(&s->ending);
     list_init(&s->subscriptions);
     list_init(&s->hungry);
@@ -430,13 +329,10 @@ static struct session *session_new(struct session_worker *w, struct transport *t
 static void begin(struct session *s)
 {
     struct session_worker *w = s->w;
-    uint64_t every = w->spec.config->limits.ping_ms;
 
     w->now = clock_ticks();
-    s->alive = w->now;
     s->leave = UINT64_MAX;
-    /* Somewhere within the first interval, so that the pings of many do not come in waves. */
-    if (every) s->ping_due = ping_at(w->now + 1 + random_u64() % every, every);
+    heartbeat_begin(s);
     if (s->raw)
         raw_begin(s);
     else
@@ -444,7 +340,7 @@ static void begin(struct session *s)
     if (w->draining)
         session_goaway(s, worker_retry_after(w), w->now);
     else
-        arm(s);
+        heartbeat_arm(s);
 }
 
 struct session *session_open(struct session_worker *w, struct transport *t, const char *peer)

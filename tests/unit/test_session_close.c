@@ -223,6 +223,59 @@ static void test_late_pings(void **state)
     assert_int_equal(wire.code, CLOSE_NO_PONG);
 }
 
+/* A ping goes along with a message, a little early: it is no write of its own. */
+static void test_pings_ride(void **state)
+{
+    unsigned writes, before;
+    (void)state;
+    rig.config.limits.ping_ms = 16000;
+    rig.config.limits.pong_ms = 500;
+    begin();
+    (void)subscribed("log.a", 50);
+    before = wire.pings;
+    writes = wire.writes;
+    for (int i = 0; i < 800; i++) {
+        rig_wait(&rig, 200);
+        rig_live(&rig, 50, "1");
+        session_alive(wire.session);
+    }
+    assert_in_range(wire.pings, before + 9, before + 11);
+    assert_int_equal(wire.writes, writes + 800);
+    assert_int_equal(wire.code, 0);
+    /* Without messages they come by themselves, and who does not answer is closed. */
+    before = wire.pings;
+    for (int i = 0; i < 200; i++) {
+        rig_wait(&rig, 200);
+        session_alive(wire.session);
+    }
+    assert_in_range(wire.pings, before + 2, before + 3);
+    rig_wait(&rig, 16400);
+    assert_int_equal(wire.code, 0);
+    rig_wait(&rig, 200);
+    assert_int_equal(wire.code, CLOSE_NO_PONG);
+}
+
+/* The process stood still, and what comes first is a message. */
+static void test_a_late_ping_does_not_ride(void **state)
+{
+    (void)state;
+    rig.config.limits.ping_ms = 16000;
+    rig.config.limits.pong_ms = 500;
+    begin();
+    (void)subscribed("log.a", 50);
+    rig_wait(&rig, 16000);
+    session_alive(wire.session);
+    for (int i = 0; i < 3; i++) {
+        clock_advance(50000);
+        rig_live(&rig, 50, "1");
+        rig_wait(&rig, 1);
+        assert_int_equal(wire.code, 0);
+        rig_wait(&rig, 400);
+        assert_int_equal(wire.code, 0);
+        session_alive(wire.session);
+    }
+}
+
 static void test_no_pings(void **state)
 {
     (void)state;
@@ -475,6 +528,8 @@ int main(void)
         ROW(test_dead_transport),
         ROW(test_pings),
         ROW(test_late_pings),
+        ROW(test_pings_ride),
+        ROW(test_a_late_ping_does_not_ride),
         ROW(test_no_pings),
         ROW(test_too_many_errors),
         ROW(test_fail_waits_for_answers),
