@@ -32,12 +32,22 @@ int64_t clock_wall(void)
     return read_ms(CLOCK_REALTIME);
 }
 
-uint64_t clock_us(void)
+static uint64_t read_us(clockid_t id)
 {
     struct timespec ts;
     if (atomic_load_explicit(&frozen, memory_order_acquire)) return 1000 * clock_ticks();
-    clock_gettime(CLOCK_MONOTONIC, &ts);
+    clock_gettime(id, &ts);
     return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
+}
+
+uint64_t clock_us(void)
+{
+    return read_us(CLOCK_MONOTONIC);
+}
+
+uint64_t clock_about_us(void)
+{
+    return read_us(CLOCK_MONOTONIC_COARSE);
 }
 
 void clock_freeze(uint64_t ticks, int64_t wall)

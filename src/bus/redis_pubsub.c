@@ -65,7 +65,8 @@ struct redis_pubsub {
     uint64_t messages;
     struct arrival arrivals[AHEAD];
     size_t arrived;
-    struct buf names; /* of their channels, one behind the other */
+    int64_t arrived_at; /* wall clock of the first of them */
+    struct buf names;   /* of their channels, one behind the other */
 };
 
 /* ---- channels and feeds ------------------------------------------------------------------- */
@@ -362,12 +363,13 @@ static void take_message(struct redis_pubsub *p, const struct redisReply *r)
     const struct redisReply *name = r->element[1], *payload = r->element[2];
     if (name->type != REDIS_REPLY_STRING || payload->type != REDIS_REPLY_STRING) return;
     if (p->arrived == AHEAD) deliver_arrivals(p);
+    if (p->arrived == 0) p->arrived_at = p->host->now(p->host);
     struct arrival *a = &p->arrivals[p->arrived++];
     a->hash = hash_span(span_of(name->str, name->len));
     a->name_len = name->len;
     buf_append(&p->names, name->str, name->len);
     struct wsbus_message from = {
-        .ts = p->host->now(p->host),
+        .ts = p->arrived_at,
         .payload = payload->str,
         .payload_len = (uint32_t)payload->len,
     };

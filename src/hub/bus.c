@@ -192,7 +192,7 @@ static void on_message(const struct wsbus_host *h, uint64_t feed, struct wsbus_m
     struct feed *f = feed_by_token(b, feed);
 
     if (f && f->state == FEED_LIVE) {
-        pace_live(&b->pace, clock_us());
+        pace_live(&b->pace, clock_about_us());
         counter_add(&b->counters, COUNTER_BUS_MESSAGES, 1);
         feed_on_message(f, m);
         if (++b->posted % BELL_POSTS == 0) bells_ring();

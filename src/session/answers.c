@@ -243,7 +243,7 @@ unsigned session_answer_row(struct session_worker *w, struct inbox_item *item, b
     if (row.count < 2) return 0;
     g = fanout_group(&w->fanout, row.list[0]->id);
     if (!g || g->count < RUN_MEMBERS) return 0;
-    pace_live(&w->flush.pace, clock_us());
+    pace_live(&w->flush.pace, clock_about_us());
     *ret_others = false;
     run = row_run(&row);
     g->busy = true;
@@ -338,7 +338,7 @@ bool session_answer(struct session_worker *w, struct inbox_item *item)
 {
     switch ((enum mail_kind)item->kind) {
     case MAIL_LIVE:
-        pace_live(&w->flush.pace, clock_us());
+        pace_live(&w->flush.pace, clock_about_us());
         if (fan_out(w, CONTAINER_OF(item, struct mail_frame, item), false)) return false;
         break;
     case MAIL_FRAME: on_frame(w, CONTAINER_OF(item, struct mail_frame, item)); break;

@@ -23,6 +23,11 @@ uint64_t clock_us(void)
     return ticks * 1000;
 }
 
+uint64_t clock_about_us(void)
+{
+    return clock_us();
+}
+
 void clock_freeze(uint64_t to_ticks, int64_t to_wall)
 {
     ticks = to_ticks;
