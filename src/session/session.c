@@ -274,8 +274,9 @@ void session_flush(struct session *s)
 
 void session_progress(struct session *s)
 {
-    subscriptions_pull(s);
-    errands_history(s);
+    /* With each write, and hardly ever is there anything. */
+    if (!list_empty(&s->hungry)) subscriptions_pull(s);
+    if (!list_empty(&s->histories)) errands_history(s);
     if (s->raw) raw_progress(s);
     if (s->state == SESSION_CLOSING) end_later(s);
 }
