@@ -103,12 +103,13 @@ void heartbeat_init(struct session *s)
 void heartbeat_begin(struct session *s)
 {
     const struct session_worker *w = s->w;
-    uint64_t every = w->spec.config->limits.ping_ms;
+    uint64_t every = w->spec.config->limits.ping_ms, early = every / RIDE_PART;
 
     s->alive = w->now;
-    /* Somewhere within the first interval, so that the pings of many do not come in waves. */
     s->ride_from = UINT64_MAX;
-    if (every) ping_at(s, w->now + 1 + random_u64() % every);
+    /* Somewhere within the first interval, so that the pings of many do not come in waves; none has to
+     * ride with the welcome. */
+    if (every) ping_at(s, w->now + 1 + early + random_u64() % (every - early));
 }
 
 void session_alive(struct session *s)
