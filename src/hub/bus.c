@@ -250,7 +250,7 @@ static void on_published(const struct wsbus_host *h, uint64_t token, const struc
     struct span text = answer_words(a);
 
     if (!p) return;
-    if (a->status == WSBUS_OK && pos) {
+    if (a->status == WSBUS_OK && pos && p->placed) {
         buf_clear(&b->scratch);
         pos_write(&b->scratch, pos, b->backend);
         text = buf_view(&b->scratch);
@@ -341,6 +341,7 @@ static void take_publish(struct hub_bus *b, struct mail_publish *m)
 
     p->worker = m->worker;
     p->id = m->id;
+    p->placed = m->placed;
     b->backend->publish(bus_instance(b), p->token, &m->publish);
     mail_free(&m->item);
 }

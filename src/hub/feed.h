@@ -191,6 +191,7 @@ struct pending {
     struct piece *piece; /* that a replay reads */
     struct list line;    /* reads.waiting */
     bool counted;        /* a read of bus.reads that the backend has */
+    bool placed;         /* publish: with its position */
 };
 
 /* ahead.c: what messages of these feeds will look at, and what the mail from `item` on, is asked of memory

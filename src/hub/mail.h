@@ -69,6 +69,7 @@ struct mail_publish {
     unsigned worker;
     uint64_t id;
     struct wsbus_publish publish; /* all it points to is in the item */
+    bool placed;                  /* the answer is to say where it stands */
 };
 
 struct mail_frame {

@@ -278,6 +278,7 @@ static void publish(struct session *s, const struct request *r)
     e = errand_new(s, ERRAND_PUBLISH, r->channel, r->id);
     m->worker = s->w->spec.index;
     m->id = e->number;
+    m->placed = r->id.p != NULL;
     if (worker_post(s->w, route.rule->bus, &m->item)) {
         counter_add(&s->w->counters, COUNTER_PUBLISHES, 1);
         return;

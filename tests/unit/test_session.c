@@ -164,13 +164,17 @@ static void test_publish(void **state)
     assert_memory_equal(m->publish.key, "k1", 2);
     assert_int_equal(m->publish.partition, 2);
     assert_int_equal(m->publish.header_count, 1);
+    assert_true(m->placed);
     rig_done_mail(&rig, MAIL_PUBLISHED, m->id, "\"2/5\"");
     expect("{\"type\":\"published\",\"id\":7,\"pos\":\"2/5\"}");
     rig_done_mail(&rig, MAIL_PUBLISHED, m->id, "\"2/5\""); /* nobody waits for it any more */
     mail_free(&m->item);
     /* Without an id there is no success reply, but there are errors. */
     client("{\"type\":\"publish\",\"channel\":\"plain.a\",\"data\":1}");
-    rig_done_mail(&rig, MAIL_PUBLISHED, rig_number(&rig, 1, MAIL_PUBLISH), NULL);
+    m = CONTAINER_OF(rig_mail(&rig, 1, MAIL_PUBLISH), struct mail_publish, item);
+    assert_false(m->placed);
+    rig_done_mail(&rig, MAIL_PUBLISHED, m->id, NULL);
+    mail_free(&m->item);
     client("{\"type\":\"publish\",\"channel\":\"plain.a\",\"data\":1}");
     rig_say(&rig, &mail_done_new(MAIL_PUBLISHED, rig_number(&rig, 1, MAIL_PUBLISH), ERR_BUS_ERROR,
                                  SPAN("No space."))
