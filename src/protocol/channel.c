@@ -42,7 +42,7 @@ bool channel_valid(struct span name)
     bool fresh = true; /* at the beginning of a segment */
     for (size_t i = 0; i < name.n;) {
         const char *p = name.p + i;
-        size_t length = utf8_length(p, name.n - i);
+        size_t length = (unsigned char)*p < 0x80 ? 1 : utf8_length(p, name.n - i);
         if (length == 0) return false;
         if (length == 1 ? !ascii_allowed(*p) : !code_allowed(code_of(p, length))) return false;
         if (*p == '.' && fresh) return false;

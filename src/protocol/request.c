@@ -138,9 +138,10 @@ static int need_kind(struct parse *f, enum field field, enum json_kind kind, con
 
 static int name_index(struct span key, const char *const *names, int count)
 {
+    bool escaped = key.n > 0 && memchr(key.p, '\\', key.n) != NULL;
     for (int i = 0; i < count; i++) {
-        if (key.n > 0 && key.p[0] != '\\' && key.p[0] != names[i][0]) continue;
-        if (json_key_is(key, names[i])) return i;
+        if (!escaped && (key.n == 0 || key.p[0] != names[i][0])) continue;
+        if (escaped ? json_key_is(key, names[i]) : span_eq(key, span_str(names[i]))) return i;
     }
     return -1;
 }
