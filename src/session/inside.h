@@ -109,7 +109,7 @@ enum session_state {
 
 /* First, together, what each message and each write looks at: of many thousand sessions hardly one is
  * in the processor's cache. */
-#define SESSION_OFTEN 256u /* bytes of it */
+#define SESSION_OFTEN 320u /* bytes of it */
 struct session {
     struct session_worker *w;
     struct transport *t; /* NULL: gone */

@@ -1,6 +1,7 @@
 #include "session/outq.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/ceiling.h"
 #include "base/mem.h"
@@ -64,6 +65,17 @@ static void leave_own(struct outq *q)
     q->tail = (struct outq_place){b, n};
 }
 
+/* Of `own` some have gone: there is room in front. */
+static void close_up(struct outq *q)
+{
+    uint32_t gone = q->head.i, n = q->tail.i - gone;
+
+    memmove(q->own, q->own + gone, n * sizeof(q->own[0]));
+    q->head.i = 0;
+    q->lossy.i = q->lossy.i > gone ? q->lossy.i - gone : 0;
+    q->tail.i = n;
+}
+
 /* Nothing in it waits, and it is not the last. */
 static void block_unlink(struct outq *q, struct outq_block *b)
 {
@@ -90,14 +102,9 @@ static void block_append(struct outq *q)
 static struct outq_entry *append(struct outq *q)
 {
     if (!q->tail.block) {
+        if (q->tail.i == OUTQ_OWN && q->head.i > 0) close_up(q);
         if (q->tail.i < OUTQ_OWN) {
             q->count++;
-            return &q->own[q->tail.i++];
-        }
-        if (q->head.i > 0) { /* one has gone: there is room in front */
-            q->own[0] = q->own[1];
-            q->head.i = q->lossy.i = 0;
-            q->tail.i = q->count++;
             return &q->own[q->tail.i++];
         }
         leave_own(q);

@@ -62,7 +62,9 @@ struct outq_block {
     struct outq_entry entries[];
 };
 
-#define OUTQ_OWN 2u
+/* So many may come for one client before it is written to, without an allocation: of many clients with
+ * many channels each, whose messages come in bursts, every one would take a block and give it back. */
+#define OUTQ_OWN 4u
 
 /* A place in the queue. */
 struct outq_place {
@@ -75,10 +77,10 @@ struct outq {
     struct outq_place lossy;      /* no lossy entry is older */
     uint32_t count;               /* entries that are not nothing */
     uint32_t lossy_count, gaps;
-    size_t bytes;                    /* all that waits */
-    size_t capped;                   /* the part of it that counts against the cap */
-    size_t memory;                   /* of the blocks */
-    struct outq_entry own[OUTQ_OWN]; /* the common case allocates nothing */
+    size_t bytes;  /* all that waits */
+    size_t capped; /* the part of it that counts against the cap */
+    size_t memory; /* of the blocks */
+    struct outq_entry own[OUTQ_OWN];
 };
 
 void outq_init(struct outq *q);

@@ -162,6 +162,11 @@ static void run_many(void)
     spoken(400, 100, 200, 400 * 50);
 }
 
+static void run_few(void)
+{
+    spoken(400, 4, 200, 400 * 50);
+}
+
 /* One in five takes nothing, and loses the oldest of what waits for it. */
 static void prepare_stalled(void)
 {
@@ -410,6 +415,7 @@ static const struct scenario {
     {"deliver/key-each", prepare_keys, run_each, CROWD, "delivery"},
     {"deliver/topic-each", prepare_topics, run_each, CROWD, "delivery"},
     {"deliver/50-channels-each", prepare_many, run_many, 400 * 50, "delivery"},
+    {"deliver/four-at-a-time", prepare_many, run_few, 400 * 50, "delivery"},
     {"deliver/fifth-stalled", prepare_stalled, run_stalled, 20 * CROWD, "delivery"},
     {"deliver/position", prepare_keys, run_position, CROWD - 1, "position"},
     {"deliver/64-KiB", prepare_large, run_large, 1000, "delivery"},

@@ -73,22 +73,31 @@ static void test_moves_while_growing(void **state)
     assert_int_equal(q.memory, 0);
 }
 
-/* One that waits while another comes: it needs no memory. */
-static void test_two_at_a_time(void **state)
+/* A few that wait while more come: they need no memory, and keep their order when they move. */
+static void test_a_few_at_a_time(void **state)
 {
     struct outq q;
     (void)state;
 
-    outq_init(&q);
-    push(&q, 1, OUTQ_PACED, 0);
-    for (size_t i = 2; i < 20; i++) {
-        push(&q, i, OUTQ_PACED, 0);
-        assert_int_equal(outq_head(&q)->len, i + 1);
-        pop(&q);
+    for (size_t wait = 1; wait < OUTQ_OWN + 2; wait++) {
+        outq_init(&q);
+        for (size_t i = 1; i <= wait; i++)
+            push(&q, i, OUTQ_LOSSY, 0);
+        for (size_t i = wait + 1; i < 40; i++) {
+            struct outq_place oldest;
+            pop(&q);
+            push(&q, i, i % 3 ? OUTQ_PACED : OUTQ_LOSSY, 0);
+            assert_int_equal(outq_head(&q)->len, i - wait + 1 + 2);
+            assert_int_equal(q.count, wait);
+            if (wait <= OUTQ_OWN && i < 30) assert_int_equal(q.memory, 0);
+            if (i == 30 && q.lossy_count > 0)
+                assert_true(outq_oldest_lossy(&q, &oldest)->slip->frame->len % 3 == 2);
+        }
+        while (!outq_empty(&q))
+            pop(&q);
+        assert_int_equal(q.bytes, 0);
         assert_int_equal(q.memory, 0);
     }
-    pop(&q);
-    assert_true(outq_empty(&q));
 }
 
 static void test_bytes(void **state)
@@ -315,7 +324,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_order),
         cmocka_unit_test(test_moves_while_growing),
-        cmocka_unit_test(test_two_at_a_time),
+        cmocka_unit_test(test_a_few_at_a_time),
         cmocka_unit_test(test_bytes),
         cmocka_unit_test(test_age),
         cmocka_unit_test(test_references),
