@@ -65,14 +65,16 @@ static void ping(struct session *s)
 }
 
 /* Never late: that is ping()'s, who knows whose the silence was. The timer stays as it is and finds
- * nothing to do. */
+ * nothing to do. The next one is due a constant time after this one was: reckoned from now, those who
+ * have ridden on one message would all be due at once. */
 void heartbeat_ride(struct session *s)
 {
     const struct session_worker *w = s->w;
+    uint64_t every = w->spec.config->limits.ping_ms;
 
     if (w->now >= s->ping_due || !session_live(s) || outq_empty(&s->out) || stalls_some(s)) return;
     outq_push(&s->out, w->ping, OUTQ_CAPPED, w->now);
-    ping_at(s, w->now + w->spec.config->limits.ping_ms);
+    ping_at(s, s->ping_due + every - every / RIDE_PART - 1);
 }
 
 static void on_timer(struct timer *t)

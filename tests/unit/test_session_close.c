@@ -239,7 +239,7 @@ static void test_pings_ride(void **state)
         rig_live(&rig, 50, "1");
         session_alive(wire.session);
     }
-    assert_in_range(wire.pings, before + 9, before + 11);
+    assert_in_range(wire.pings, before + 9, before + 12);
     assert_int_equal(wire.writes, writes + 800);
     assert_int_equal(wire.code, 0);
     /* Without messages they come by themselves, and who does not answer is closed. */
@@ -251,7 +251,7 @@ static void test_pings_ride(void **state)
     assert_in_range(wire.pings, before + 2, before + 3);
     rig_wait(&rig, 16400);
     assert_int_equal(wire.code, 0);
-    rig_wait(&rig, 200);
+    rig_wait(&rig, 400); /* a ping that was late by a step has given it as much */
     assert_int_equal(wire.code, CLOSE_NO_PONG);
 }
 
