@@ -52,7 +52,8 @@ test("a late joiner gets its own past, then what all get", async (t) => {
   const live = [];
   await bus.subscribe(name, (n) => live.push(n)).ready;
   let next = 2500;
-  const publishing = setInterval(() => publisher.publish(name, ++next), 1);
+  const published = [];
+  const publishing = setInterval(() => published.push(publisher.publish(name, ++next)), 1);
   t.after(() => clearInterval(publishing));
   const all = [];
   const last = [];
@@ -62,6 +63,7 @@ test("a late joiner gets its own past, then what all get", async (t) => {
   ]);
   await sleep(100);
   clearInterval(publishing);
+  await Promise.all(published); // a subscriber may have it before the publisher has its answer
   await until(() => live.at(-1) === next && all.at(-1) === next && last.at(-1) === next);
   assert.deepEqual(all, range(next));
   assert.deepEqual(live, range(next - 2500, 2501));
@@ -79,7 +81,8 @@ test("late joiners on a line that is cut miss and double nothing", async (t) => 
   await Promise.all(range(5000).map((n) => publisher.publish(name, n)));
   await bus.subscribe(name, () => {}).ready;
   let next = 5000;
-  const publishing = setInterval(() => publisher.publish(name, ++next), 1);
+  const published = [];
+  const publishing = setInterval(() => published.push(publisher.publish(name, ++next)), 1);
   const cutting = setInterval(() => proxy.cut(), 25);
   t.after(() => {
     clearInterval(publishing);
@@ -95,6 +98,7 @@ test("late joiners on a line that is cut miss and double nothing", async (t) => 
   await sleep(300);
   clearInterval(publishing);
   clearInterval(cutting);
+  await Promise.all(published);
   await until(() => lists.every((list) => list.at(-1) === next), "all lists complete");
   for (const list of lists) assert.deepEqual(list, range(next));
   assert.deepEqual(bus.gaps, []);
