@@ -33,8 +33,7 @@ int memory_pos_parse(const char *text, size_t len, struct wsbus_pos *ret)
     return 0;
 }
 
-/* Inline, so that the base is a constant: no division is left then. */
-static inline size_t put_number(char *buf, uint64_t v, unsigned base)
+static size_t put_number(char *buf, uint64_t v, unsigned base)
 {
     char reverse[24];
     size_t n = 0;

@@ -41,7 +41,8 @@ static void ping_at(struct session *s, uint64_t at)
 {
     uint64_t every = s->w->spec.config->limits.ping_ms;
 
-    s->ping_due = every < OFTEN_MS ? at : (at | (GATHER_MS - 1)) + 1;
+    if (every >= OFTEN_MS) at = (at + GATHER_MS - 1) / GATHER_MS * GATHER_MS;
+    s->ping_due = at;
     s->ride_from = every < OFTEN_MS ? UINT64_MAX : s->ping_due - every / RIDE_PART;
 }
 
@@ -74,7 +75,7 @@ void heartbeat_ride(struct session *s)
 
     if (w->now >= s->ping_due || !session_live(s) || outq_empty(&s->out) || stalls_some(s)) return;
     outq_push(&s->out, w->ping, OUTQ_CAPPED, w->now);
-    ping_at(s, s->ping_due + every - every / RIDE_PART - 1);
+    ping_at(s, s->ping_due + every - every / RIDE_PART);
 }
 
 static void on_timer(struct timer *t)

@@ -368,7 +368,7 @@ def tell_when(results: dict[str, Any]) -> str:
     """Which part is of when, and of which tree; what did not count."""
     parts: dict[str, list[str]] = {}
     for part, when in results.get("when", {}).items():
-        parts.setdefault(when, []).append("stub" if part == "stub" else f"real {part}")
+        parts.setdefault(when, []).append(part)
     told = "; ".join(f"{', '.join(names)}: {when}" for when, names in parts.items())
     parts_ = [*(results.get(part, []) for part in REAL), *results.get("stub", {}).values()]
     rows = [r for part in parts_ for r in part if "measured" in r]
@@ -484,11 +484,15 @@ def main() -> int:
     for part in filter(None, options.only.split(",")):
         name, _, kind = part.partition(".")
         if name == "stub":
-            results.setdefault("stub", {}).update(stub([kind] if kind else list(STUB), options.rounds))
+            kinds = [kind] if kind else list(STUB)
+            results.setdefault("stub", {}).update(stub(kinds, options.rounds))
+            done = [f"stub {k}" for k in kinds]
         else:
             results[part] = rounds(measure, REAL[part], options.rounds)
+            done = [f"real {part}"]
         results["machine"] = machine()
-        results.setdefault("when", {})[name] = f"{time.strftime('%Y-%m-%d')}, wsbus {tree()}"
+        now = f"{time.strftime('%Y-%m-%d')}, wsbus {tree()}"
+        results.setdefault("when", {}).update(dict.fromkeys(done, now))
         RESULTS.write_text(json.dumps(results, indent=1) + "\n")
     print(tell(results))
     if options.page:
